@@ -18,6 +18,11 @@ func ParseID(s string) (ID, error) {
 	if len(s) != 2*len(id) {
 		return ID{}, fmt.Errorf("chunk id %q: not %d hexadecimal digits", s, 2*len(id))
 	}
+	for _, c := range []byte(s) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return ID{}, fmt.Errorf("chunk id %q: not %d hexadecimal digits", s, 2*len(id))
+		}
+	}
 	if _, err := hex.Decode(id[:], []byte(s)); err != nil {
 		return ID{}, fmt.Errorf("chunk id %q: %w", s, err)
 	}

@@ -1,0 +1,165 @@
+// Package atomicfile writes files that appear whole or not at all, also when
+// the power fails: temporary name, write, sync, rename, sync the directory.
+package atomicfile
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// tempPrefix begins the name of every file that is not finished yet.
+const tempPrefix = ".tmp-"
+
+// IsTemp tells whether name (a base name) is one that an unfinished write left.
+func IsTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
+
+// File is a file that is being written and has no lasting name yet. Exactly one
+// of Commit, CommitNew and Abort must end it; Abort after a commit does nothing,
+// so it may be deferred.
+type File struct {
+	*os.File
+	temp string
+	path string
+	done bool
+}
+
+// Create begins a file that will be path. The temporary file lies in the same
+// directory.
+func Create(path string, perm fs.FileMode) (*File, error) {
+	return CreateIn(filepath.Dir(path), path, perm)
+}
+
+// CreateIn is Create with the temporary file in the directory temp, which must
+// be on the same filesystem as path.
+func CreateIn(temp, path string, perm fs.FileMode) (*File, error) {
+	for range 100 {
+		name := filepath.Join(temp, tempPrefix+randomName())
+		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &File{File: f, temp: name, path: path}, nil
+	}
+	return nil, fmt.Errorf("%s: no free temporary name", temp)
+}
+
+func randomName() string {
+	var b [12]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// Commit makes the file durable under its path, replacing what is there. When
+// it fails nothing of the new file is left.
+func (f *File) Commit() error { return f.commit(os.Rename) }
+
+// CommitNew is Commit that replaces nothing: io/fs.ErrExist when path is taken.
+func (f *File) CommitNew() error { return f.commit(renameNew) }
+
+func (f *File) commit(rename func(from, to string) error) error {
+	if f.done {
+		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
+	}
+	f.done = true
+	err := f.Sync()
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = rename(f.temp, f.path)
+	}
+	if err != nil {
+		os.Remove(f.temp)
+		return err
+	}
+	return SyncDir(filepath.Dir(f.path))
+}
+
+// Abort gives the file up and removes it.
+func (f *File) Abort() {
+	if f.done {
+		return
+	}
+	f.done = true
+	f.Close()
+	os.Remove(f.temp)
+}
+
+// WriteFile writes data to path atomically and durably, replacing what is there.
+func WriteFile(path string, data []byte, perm fs.FileMode) error {
+	return write(path, data, perm, (*File).Commit)
+}
+
+// WriteNew is WriteFile that replaces nothing: io/fs.ErrExist.
+func WriteNew(path string, data []byte, perm fs.FileMode) error {
+	return write(path, data, perm, (*File).CommitNew)
+}
+
+func write(path string, data []byte, perm fs.FileMode, commit func(*File) error) error {
+	f, err := Create(path, perm)
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	return commit(f)
+}
+
+// Remove removes path and makes that durable. What is not there is no error.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return SyncDir(filepath.Dir(path))
+}
+
+// MkdirAll makes a directory and its missing parents, durably.
+func MkdirAll(path string, perm fs.FileMode) error {
+	if info, err := os.Stat(path); err == nil {
+		if info.IsDir() {
+			return nil
+		}
+		return &fs.PathError{Op: "mkdir", Path: path, Err: errors.New("is not a directory")}
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := MkdirAll(parent, perm); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, perm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return SyncDir(parent)
+}
+
+// Sweep removes what unfinished writes left in a directory. It must not run
+// while another process writes there.
+func Sweep(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if IsTemp(e.Name()) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
+}
