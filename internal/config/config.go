@@ -1,0 +1,131 @@
+// Package config is what a user may set: one TOML file, config.toml in
+// $XDG_CONFIG_HOME/syncfs. Every setting has a default that suits most; a
+// missing file is the defaults, an unknown setting is an error.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Config is all settings, with their defaults filled in.
+type Config struct {
+	Spool Spool `toml:"spool"`
+	Cache Cache `toml:"cache"`
+	Mount Mount `toml:"mount"`
+	Sync  Sync  `toml:"sync"`
+	Log   Log   `toml:"log"`
+}
+
+// Spool keeps what no remote has yet.
+type Spool struct {
+	// Limit is how much may wait for a remote; 0: as much as the disk holds.
+	// When it is full, capture stops and status says "unprotected".
+	Limit Size `toml:"limit"`
+}
+
+// Cache keeps content of old versions that was read lately.
+type Cache struct {
+	Limit Size `toml:"limit"`
+}
+
+// Mount says how folders are mounted.
+type Mount struct {
+	// AllowOther lets other users (root's backups, containers) in: "auto" where
+	// the machine permits it, "yes" or "no".
+	AllowOther Choice `toml:"allow-other"`
+	// Passthrough lets the kernel read and write the plain files itself.
+	Passthrough bool `toml:"passthrough"`
+	// Versions says where .versions is listed: "root", "none" or "all".
+	Versions Listing `toml:"versions"`
+}
+
+// Sync says when changes travel.
+type Sync struct {
+	// Settle is how long a file rests before it is captured.
+	Settle Duration `toml:"settle"`
+}
+
+// Log says what the background process writes into its log.
+type Log struct {
+	Level slog.Level `toml:"level"`
+}
+
+// Default is what holds without a file.
+func Default() Config {
+	return Config{
+		Spool: Spool{Limit: 16 << 30},
+		Cache: Cache{Limit: 2 << 30},
+		Mount: Mount{AllowOther: Auto, Passthrough: true, Versions: ListRoot},
+		Sync:  Sync{Settle: Duration(time.Second)},
+		Log:   Log{Level: slog.LevelInfo},
+	}
+}
+
+// Load reads the file at path over the defaults.
+func Load(path string) (Config, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Default(), nil
+	}
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	c, err := Parse(data)
+	if err != nil {
+		return Config{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// Parse reads the text of a configuration over the defaults.
+func Parse(data []byte) (Config, error) {
+	c := Default()
+	found, err := toml.Decode(string(data), &c)
+	if err != nil {
+		var parse toml.ParseError
+		if errors.As(err, &parse) {
+			return Config{}, fmt.Errorf("line %d: %s", parse.Position.Line, parse.Message)
+		}
+		return Config{}, err
+	}
+	if unknown := found.Undecoded(); len(unknown) > 0 {
+		var names []string
+		for _, key := range unknown {
+			names = append(names, key.String())
+		}
+		sort.Strings(names)
+		return Config{}, fmt.Errorf("unknown setting %s (known are: %s)",
+			strings.Join(names, ", "), strings.Join(Names(), ", "))
+	}
+	return c, c.check()
+}
+
+// Names lists every setting there is.
+func Names() []string {
+	return []string{
+		"spool.limit", "cache.limit", "mount.allow-other", "mount.passthrough",
+		"mount.versions", "sync.settle", "log.level",
+	}
+}
+
+func (c Config) check() error {
+	if d := time.Duration(c.Sync.Settle); d < 100*time.Millisecond || d > time.Minute {
+		return fmt.Errorf("sync.settle: %v is not between 100ms and 1m", d)
+	}
+	if c.Cache.Limit < 64<<20 {
+		return fmt.Errorf("cache.limit: %v is less than 64MiB", c.Cache.Limit)
+	}
+	if c.Spool.Limit != 0 && c.Spool.Limit < 64<<20 {
+		return fmt.Errorf("spool.limit: %v is less than 64MiB (0 means no limit)", c.Spool.Limit)
+	}
+	return nil
+}
