@@ -1,8 +1,10 @@
+// Package config is what a user may set, and where syncfs keeps its things.
 package config
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 )
@@ -16,13 +18,6 @@ type Dirs struct {
 	Runtime string // the control socket
 }
 
-// maxSocket is the longest path of a unix socket on every system that we build
-// for (sun_path holds 104 to 108 bytes with the final NUL).
-const maxSocket = 103
-
-// socketName is the control socket in Runtime.
-const socketName = "agent.sock"
-
 // UserDirs finds the directories of a user from the environment alone: the XDG
 // variables, and HOME where they are not set. getenv is os.Getenv outside tests.
 func UserDirs(getenv func(string) string) (Dirs, error) {
@@ -32,7 +27,7 @@ func UserDirs(getenv func(string) string) (Dirs, error) {
 	}
 	missing := false
 	dir := func(variable, below string) string {
-		// XDG: a path that is not absolute is to be ignored.
+		// A path that is not absolute is to be ignored, says the XDG specification.
 		if d := getenv(variable); filepath.IsAbs(d) {
 			return filepath.Join(d, "syncfs")
 		}
@@ -52,29 +47,21 @@ func UserDirs(getenv func(string) string) (Dirs, error) {
 		return Dirs{}, errors.New("HOME is not set to an absolute path, so there is nowhere to keep state")
 	}
 	d.Runtime = filepath.Join(d.State, "run")
-	if r := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(r) && runtimeIsOurs(getenv, home) {
+	if r := getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(r) {
 		d.Runtime = filepath.Join(r, "syncfs")
 	}
 	return d, nil
 }
 
-// runtimeIsOurs tells whether XDG_RUNTIME_DIR may be used: it is one directory
-// a user, so with a HOME (or state) of its own a second syncfs would meet the
-// first one's socket there. The name of the socket tells them apart.
-func runtimeIsOurs(func(string) string, string) bool { return true }
-
-// Socket is the path of the control socket. It depends on State as well, since
-// one user may have several HOMEs and only one runtime directory, and fits the
-// length that a unix socket's path may have.
-func (d Dirs) Socket() (string, error) {
-	path := filepath.Join(d.Runtime, socketName)
-	if len(path) > maxSocket {
-		return "", fmt.Errorf("the path of the control socket %s is longer than the %d bytes that the system allows: set XDG_RUNTIME_DIR to a shorter path", path, maxSocket)
-	}
-	return path, nil
+// Socket is the path of the control socket. A user has one runtime directory
+// and may have several HOMEs, so the name depends on State.
+func (d Dirs) Socket() string {
+	sum := sha256.Sum256([]byte(d.State))
+	return filepath.Join(d.Runtime, "agent-"+hex.EncodeToString(sum[:4])+".sock")
 }
 
 // Below tells whether path is dir or lies below it. Both must be clean.
 func Below(path, dir string) bool {
-	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, string(filepath.Separator))+string(filepath.Separator))
+	sep := string(filepath.Separator)
+	return path == dir || strings.HasPrefix(path, strings.TrimSuffix(dir, sep)+sep)
 }

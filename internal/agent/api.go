@@ -1,0 +1,113 @@
+package agent
+
+import (
+	"time"
+)
+
+// AddRequest makes a directory of this machine a folder of the repository.
+type AddRequest struct {
+	Path         string `json:"path"`                    // absolute
+	Name         string `json:"name,omitempty"`          // "": the directory's name
+	NoMount      bool   `json:"no_mount,omitempty"`      // a plain directory that is watched
+	VersionsName string `json:"versions_name,omitempty"` // "": ".versions"
+	Show         string `json:"show,omitempty"`          // where .versions is listed: "root" (also ""), "none", "all"
+}
+
+// GetRequest brings a folder of the repository to this machine.
+type GetRequest struct {
+	Name         string `json:"name"`
+	Path         string `json:"path"` // absolute; made when it is not there
+	NoMount      bool   `json:"no_mount,omitempty"`
+	VersionsName string `json:"versions_name,omitempty"`
+	Show         string `json:"show,omitempty"`
+}
+
+// FlushRequest waits until what was closed before it is on the remote.
+type FlushRequest struct {
+	Name    string        `json:"name,omitempty"`    // "": every folder
+	Timeout time.Duration `json:"timeout,omitempty"` // 0: no limit
+}
+
+// Progress of a long call.
+type Progress struct {
+	Stage      string `json:"stage"` // "scan", "read", "upload", "fetch", "apply"
+	Folder     string `json:"folder,omitempty"`
+	Files      int64  `json:"files"`
+	TotalFiles int64  `json:"total_files,omitempty"` // 0: not known
+	Bytes      int64  `json:"bytes"`
+	TotalBytes int64  `json:"total_bytes,omitempty"`
+}
+
+// State is how safe a folder is, in one word.
+type State string
+
+// The states of a folder.
+const (
+	StateSafe        State = "safe"        // everything is on the remote
+	StatePending     State = "pending"     // on its way
+	StateOffline     State = "offline"     // captured here, the remote cannot be reached
+	StateUnprotected State = "unprotected" // the spool is full: changes are on this disk only
+	StateProblem     State = "problem"     // needs the user: see Problems
+	StateStarting    State = "starting"    // being scanned or fetched
+	StateStopped     State = "stopped"     // registered, but not served just now: see Error
+)
+
+// Problem is one thing that a user should know of.
+type Problem struct {
+	Path string `json:"path,omitempty"`
+	Text string `json:"text"`
+	Note bool   `json:"note,omitempty"` // harmless
+}
+
+// FolderInfo describes a folder, here or only in the repository.
+type FolderInfo struct {
+	ID           string    `json:"id"`
+	Name         string    `json:"name"`
+	Kind         string    `json:"kind"`
+	Path         string    `json:"path"` // "" when it is not on this machine
+	Mounted      bool      `json:"mounted"`
+	NoMount      bool      `json:"no_mount,omitempty"`
+	VersionsName string    `json:"versions_name,omitempty"`
+	Instant      string    `json:"instant"` // of the newest snapshot; "" while there is none
+	Time         time.Time `json:"time"`    // the same
+	Files        int64     `json:"files"`
+	Bytes        int64     `json:"bytes"`
+}
+
+// FolderStatus is how a folder of this machine is.
+type FolderStatus struct {
+	FolderInfo
+	State        State     `json:"state"`
+	PendingFiles int64     `json:"pending_files"` // changed and in no snapshot yet
+	PendingBytes int64     `json:"pending_bytes"`
+	Queued       int       `json:"queued"` // snapshots that are not on the remote yet
+	LastSnapshot time.Time `json:"last_snapshot"`
+	LastSync     time.Time `json:"last_sync"`       // when the remote last had everything
+	Error        string    `json:"error,omitempty"` // the last one, if it still holds
+	Problems     []Problem `json:"problems,omitempty"`
+	Activity     *Progress `json:"activity,omitempty"`
+}
+
+// Status is the whole agent.
+type Status struct {
+	PID        int            `json:"pid"`
+	Version    string         `json:"version,omitempty"`
+	Repository string         `json:"repository"` // its id
+	URL        string         `json:"url"`
+	Online     bool           `json:"online"`
+	Error      string         `json:"error,omitempty"` // why it is not online
+	SpoolBytes int64          `json:"spool_bytes"`
+	CacheBytes int64          `json:"cache_bytes"`
+	Since      time.Time      `json:"since"`
+	Notes      []string       `json:"notes,omitempty"` // what the agent did by itself, such as building its database anew
+	Folders    []FolderStatus `json:"folders"`
+}
+
+// Operation is one line of the operations log.
+type Operation struct {
+	Time    time.Time `json:"time"`
+	Folder  string    `json:"folder,omitempty"`
+	What    string    `json:"what"` // "snapshot", "pushed", "applied", "conflict", "error", …
+	Instant string    `json:"instant,omitempty"`
+	Text    string    `json:"text,omitempty"`
+}
