@@ -20,7 +20,15 @@ import (
 // Describe returns a line for everything below dir: type, mode, owner, time,
 // size, link target, extended attributes, content, and which names are one
 // file. Two trees are the same when their descriptions are.
-func Describe(t testing.TB, dir string) string {
+func Describe(t testing.TB, dir string) string { return describe(t, dir, "", true) }
+
+// DescribeBut leaves one path out.
+func DescribeBut(t testing.TB, dir, but string) string { return describe(t, dir, but, true) }
+
+// DescribeContent leaves times out.
+func DescribeContent(t testing.TB, dir string) string { return describe(t, dir, "", false) }
+
+func describe(t testing.TB, dir, but string, times bool) string {
 	t.Helper()
 	links := map[uint64]string{}
 	var lines []string
@@ -32,12 +40,15 @@ func Describe(t testing.TB, dir string) string {
 		if rel == ".versions" {
 			return filepath.SkipDir
 		}
+		if but != "" && rel == but {
+			return nil
+		}
 		var st syscall.Stat_t
 		if err := syscall.Lstat(path, &st); err != nil {
 			return err
 		}
 		line := fmt.Sprintf("%q %o %d:%d", rel, st.Mode, st.Uid, st.Gid)
-		if rel != "." {
+		if times && rel != "." {
 			line += fmt.Sprintf(" %d.%09d", st.Mtim.Sec, st.Mtim.Nsec)
 		}
 		switch st.Mode & syscall.S_IFMT {
@@ -102,13 +113,14 @@ func xattrs(path string) string {
 // SameTree fails the test with the first differences between two trees.
 func SameTree(t testing.TB, got, want string) {
 	t.Helper()
-	g, w := strings.Split(Describe(t, got), "\n"), strings.Split(Describe(t, want), "\n")
-	if diff := firstDifferences(g, w); diff != "" {
+	if diff := Differences(Describe(t, got), Describe(t, want)); diff != "" {
 		t.Fatalf("%s is not the same as %s:\n%s", got, want, diff)
 	}
 }
 
-func firstDifferences(got, want []string) string {
+// Differences shows the first lines in which two descriptions differ.
+func Differences(a, b string) string {
+	got, want := strings.Split(a, "\n"), strings.Split(b, "\n")
 	have := map[string]bool{}
 	for _, l := range want {
 		have[l] = true
