@@ -1,4 +1,3 @@
-// Package config is what a user may set, and where syncfs keeps its things.
 package config
 
 import (
