@@ -2,7 +2,8 @@
 // repository has: numbered heads.
 //
 // Names are slash-separated relative paths of [a-z0-9._-] and upper-case
-// letters, at most 255 bytes; see ValidName. Absence is io/fs.ErrNotExist, a
+// letters, at most 255 bytes; see ValidName. No name may be the directory part
+// of another ("a" beside "a/b"), so that a directory can hold them. Absence is io/fs.ErrNotExist, a
 // name that is taken io/fs.ErrExist; the other conditions a caller branches on
 // are declared here. Every implementation passes blobtest.Run.
 package blob
