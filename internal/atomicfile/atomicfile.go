@@ -65,6 +65,12 @@ func (f *File) Commit() error { return f.commit(os.Rename) }
 // CommitNew is Commit that replaces nothing: io/fs.ErrExist when path is taken.
 func (f *File) CommitNew() error { return f.commit(renameNew) }
 
+// CommitAs is Commit under another path of the same filesystem.
+func (f *File) CommitAs(path string) error {
+	f.path = path
+	return f.Commit()
+}
+
 func (f *File) commit(rename func(from, to string) error) error {
 	if f.done {
 		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)

@@ -40,16 +40,23 @@ type Keys struct {
 	random io.Reader
 }
 
-// NewKeys makes the keys of a new repository.
+// NewKeys makes the keys of a new repository; random may be nil for the
+// system's.
 func NewKeys(random io.Reader) (*Keys, error) {
-	if random == nil {
-		random = rand.Reader
-	}
+	random = orRandom(random)
 	var secret [32]byte
 	if _, err := io.ReadFull(random, secret[:]); err != nil {
 		return nil, fmt.Errorf("make a repository key: %w", err)
 	}
 	return derive(secret, random), nil
+}
+
+// orRandom is random, or the system's where that is nil.
+func orRandom(random io.Reader) io.Reader {
+	if random == nil {
+		return rand.Reader
+	}
+	return random
 }
 
 // derive is all keys of a secret. random gives the salts.
