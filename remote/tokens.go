@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/syncfs/syncfs/internal/atomicfile"
 )
 
 // Token is one key that a server accepts, without the key itself.
@@ -250,7 +252,7 @@ func (t *Tokens) change(fn func([]Token) ([]Token, error)) (err error) {
 	if err != nil {
 		return fmt.Errorf("encode the token file: %w", err)
 	}
-	if err := replaceFile(t.path, append(data, '\n'), 0o600); err != nil {
+	if err := atomicfile.WriteFile(t.path, append(data, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write the token file: %w", err)
 	}
 	return t.read()

@@ -38,7 +38,6 @@ const (
 
 	listPage    = 5000
 	listPageMax = 10000
-	maxFolder   = 128
 )
 
 // wireInfo is blob.Info in a listing.
@@ -101,14 +100,10 @@ func toWireHead(h blob.Head) wireHead {
 
 // head checks what a server sent before it is believed to be a head.
 func (w wireHead) head() (blob.Head, error) {
-	if !validFolder(w.Folder) || w.Number == 0 || w.Record != "" && !blob.ValidName(w.Record) {
+	if !blob.ValidFolder(w.Folder) || w.Number == 0 || w.Record != "" && !blob.ValidName(w.Record) {
 		return blob.Head{}, fmt.Errorf("%w: a head of folder %q that makes no sense", ErrNotServer, clip(w.Folder))
 	}
 	return blob.Head{Folder: w.Folder, Number: w.Number, Received: w.Received, Record: w.Record, Sealed: w.Sealed}, nil
-}
-
-func validFolder(folder string) bool {
-	return len(folder) <= maxFolder && blob.ValidName(folder) && !strings.Contains(folder, "/")
 }
 
 // digest is the SHA-256 of a whole object, in transit and nowhere else.

@@ -7,9 +7,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// syncDir does nothing: a directory has no Sync here, its journal does it.
-func syncDir(string) error { return nil }
-
 // lockFile takes the exclusive lock of an open file; held is true when another
 // process has it and wait is false. The byte that is locked lies far behind the
 // content, which others may read.

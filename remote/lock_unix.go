@@ -9,14 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
 // lockFile takes the exclusive lock of an open file; held is true when another
 // process has it and wait is false. The lock ends with the process or Close.
 func lockFile(f *os.File, wait bool) (held bool, err error) {
