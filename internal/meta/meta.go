@@ -1,94 +1,159 @@
 // Package meta keeps, in Badger, what can be rebuilt from the remote and the
 // disk: snapshot records, the moments of every directory, directory records.
 // Deleting the database loses nothing but time.
+//
+// After kill -9 everything written is there. After a power cut the newest
+// writes may be gone, but only from the end: what is there was written before
+// what is missing.
 package meta
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"os"
+	"sync"
 
-	"github.com/syncfs/syncfs/internal/chunk"
-	"github.com/syncfs/syncfs/versions"
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
 )
 
-// ErrBroken is a database that cannot be opened; the caller moves it away and
-// builds a new one.
-var ErrBroken = errors.New("the local database is broken")
+// Conditions that a caller may branch on. Absence is io/fs.ErrNotExist.
+var (
+	// ErrBroken is a database that cannot be opened or read; the caller moves
+	// it away and builds a new one.
+	ErrBroken = errors.New("the local database is broken")
+	// ErrLocked is a database that another process has open; the error's text
+	// names the process.
+	ErrLocked = errors.New("the local database is in use")
+	// ErrClosed is a call after Close.
+	ErrClosed = errors.New("the local database is closed")
+)
 
-// DB is the database of one machine.
-type DB struct{}
+// formatVersion is raised when the key schema changes; a database of another
+// version is broken, and so is built anew.
+const formatVersion = 1
 
-// Open opens or makes the database, with a small memory budget.
-func Open(dir string, log *slog.Logger) (*DB, error) { panic("skeleton") }
+// DB is the database of one machine. It is safe for use by many goroutines.
+type DB struct {
+	dir    string
+	log    *slog.Logger
+	badger *badger.DB
+	lock   io.Closer
 
-// Close syncs and closes.
-func (db *DB) Close() error { panic("skeleton") }
-
-// Snapshot is one record as kept here.
-type Snapshot struct {
-	ID       chunk.ID
-	Number   uint64 // 0: only in the spool so far
-	Received int64  // nanoseconds, the remote's clock; 0 with Number 0
-	Record   *versions.Snapshot
+	mu      sync.Mutex
+	idle    sync.Cond // signals that calls became 0
+	calls   int       // guarded by mu: calls under way
+	closing bool      // guarded by mu
 }
 
-// Moment is an instant at which a directory differed from the one before.
-type Moment struct {
-	Instant versions.Instant
-	Tree    chunk.ID
-	Gone    bool
+// Open opens or makes the database, with a small memory budget. log may be nil.
+//
+// Everything is verified first: Badger ends the process when it meets some
+// kinds of damage, and passes over others in silence.
+func Open(dir string, log *slog.Logger) (*DB, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("local database: %w", err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{dir: dir, log: log, lock: lock}
+	db.idle.L = &db.mu
+	if err := db.open(); err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return db, nil
 }
 
-// Folder is the part of the database that belongs to one folder.
-func (db *DB) Folder(id string) *Folder { panic("skeleton") }
-
-// Folder is safe for use by many goroutines.
-type Folder struct{}
-
-// PutSnapshots adds records with their directories' moments (dirs of each as
-// decoded: inline or from the chunk); putting one again replaces it (a spool
-// record that got its number).
-func (f *Folder) PutSnapshots(list []Snapshot, dirs func(Snapshot) ([]versions.DirChange, error)) error {
-	panic("skeleton")
+func (db *DB) open() error {
+	o := badgerOptions(db.dir, db.log)
+	if err := verify(db.dir, o); err != nil {
+		return err
+	}
+	if err := roomFor(db.dir); err != nil {
+		return err
+	}
+	attempt, err := beginOpening(db.dir)
+	if err != nil {
+		return err
+	}
+	err = guard(func() (err error) {
+		db.badger, err = badger.Open(o)
+		return err
+	})
+	return errors.Join(broken(db.dir, err), attempt.done())
 }
 
-// Snapshots lists records by instant, ascending.
-func (f *Folder) Snapshots() ([]Snapshot, error) { panic("skeleton") }
-
-// SnapshotAt is the newest snapshot not after at (zero at: the newest);
-// io/fs.ErrNotExist.
-func (f *Folder) SnapshotAt(at versions.Instant) (Snapshot, error) { panic("skeleton") }
-
-// LastNumber is the highest number known, 0 for none; Complete tells whether
-// all below it have been read (history is filled newest first).
-func (f *Folder) LastNumber() (last uint64, complete bool, err error) { panic("skeleton") }
-
-// SetComplete notes that no older record is missing.
-func (f *Folder) SetComplete() error { panic("skeleton") }
-
-// Moments lists a directory's moments, ascending, in time proportional to
-// their number.
-func (f *Folder) Moments(dir string) ([]Moment, error) { panic("skeleton") }
-
-// Forget removes one snapshot and its moments.
-func (f *Folder) Forget(id chunk.ID) error { panic("skeleton") }
-
-// Records are the folder's directory records (folder.Records).
-func (f *Folder) Records() *Records { panic("skeleton") }
-
-// Records implements folder.Records.
-type Records struct{}
-
-// Get returns nil when there is none.
-func (r *Records) Get(dir string) ([]byte, error) { panic("skeleton") }
-
-// Update sets and (nil) deletes.
-func (r *Records) Update(fn func(set func(dir string, record []byte) error) error) error {
-	panic("skeleton")
+// badgerOptions ask for little memory: values are in the tree (large ones in
+// pieces, see value.go), blocks and indexes are read where the kernel mapped
+// them, and nothing is cached twice.
+func badgerOptions(dir string, log *slog.Logger) badger.Options {
+	o := badger.DefaultOptions(dir)
+	o.Logger = quiet{log}
+	o.MetricsEnabled = false
+	o.DetectConflicts = false
+	o.BypassLockGuard = true // ours covers verification too
+	o.ExternalMagicVersion = formatVersion
+	o.Compression = options.None
+	o.ChecksumVerificationMode = options.OnBlockRead
+	o.BlockCacheSize = 0
+	o.IndexCacheSize = 0
+	o.MemTableSize = 2 << 20
+	o.NumMemtables = 2
+	o.NumLevelZeroTables = 4
+	o.NumLevelZeroTablesStall = 12
+	o.NumCompactors = 2
+	o.BaseTableSize = 2 << 20
+	o.BaseLevelSize = 16 << 20
+	o.ValueThreshold = 2 * pieceSize
+	o.ValueLogFileSize = 1 << 20
+	o.NumGoroutines = 1
+	return o
 }
 
-// Each visits every record in order of dir.
-func (r *Records) Each(fn func(dir string, record []byte) error) error { panic("skeleton") }
+// Close waits for the calls under way, syncs and closes.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	if db.closing {
+		db.mu.Unlock()
+		return nil
+	}
+	db.closing = true
+	for db.calls > 0 {
+		db.idle.Wait()
+	}
+	db.mu.Unlock()
+	err := guard(db.badger.Close)
+	if err != nil {
+		err = fmt.Errorf("local database %s: close: %w", db.dir, err)
+	}
+	return errors.Join(err, db.lock.Close())
+}
 
-// Drop removes everything of the folder.
-func (f *Folder) Drop() error { panic("skeleton") }
+// enter begins a call and leave ends it, so that Close never takes the
+// database away from under one. A call within a call (from a callback) is
+// refused once Close has begun, which ends the outer one.
+func (db *DB) enter() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closing {
+		return ErrClosed
+	}
+	db.calls++
+	return nil
+}
+
+func (db *DB) leave() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.calls--; db.calls == 0 {
+		db.idle.Broadcast()
+	}
+}
