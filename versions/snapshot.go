@@ -1,10 +1,14 @@
 package versions
 
 import (
+	"bytes"
 	"errors"
-	"time"
+	"fmt"
+	"math"
 
+	"github.com/syncfs/syncfs/internal/canon"
 	"github.com/syncfs/syncfs/internal/chunk"
+	"lukechampine.com/blake3"
 )
 
 // Conditions that a caller may branch on. Absence is io/fs.ErrNotExist.
@@ -13,31 +17,6 @@ var (
 	ErrCorrupt = errors.New("stored content is damaged")
 	SkipDir    = errors.New("skip this directory") //nolint:errname // named as in io/fs
 )
-
-// Instant names a snapshot within its folder: a second in UTC and a number
-// that tells snapshots of one second apart. Instants of one line only grow.
-type Instant struct {
-	Sec int64 // seconds since 1970
-	Seq int   // 0 for the first in its second; "_02" is 1
-}
-
-// String is 20060102_150405, with _02, _03 … for later ones of the second.
-func (i Instant) String() string { panic("skeleton") }
-
-// ParseInstant reads exactly what String writes.
-func ParseInstant(s string) (Instant, error) { panic("skeleton") }
-
-// Time is the instant's second.
-func (i Instant) Time() time.Time { return time.Unix(i.Sec, 0).UTC() }
-
-// Compare orders instants.
-func (i Instant) Compare(j Instant) int { panic("skeleton") }
-
-// IsZero tells the zero Instant, which names nothing.
-func (i Instant) IsZero() bool { return i == Instant{} }
-
-// NextInstant is the instant of a state that rested at now, raised above last.
-func NextInstant(now time.Time, last Instant) Instant { panic("skeleton") }
 
 // Snapshot is the record of a folder's whole tree at one instant.
 type Snapshot struct {
@@ -58,25 +37,92 @@ type Snapshot struct {
 	DirsList chunk.ID    // the chunk of kind Dirs that holds them, when there are many
 }
 
-// DirChange is a directory that changed and the id of its new listing; Gone
-// when it is no more.
-type DirChange struct {
-	Path string // "" is the root
-	Tree chunk.ID
-	Gone bool
-}
+const (
+	snapshotVersion = 1
+	maxSnapshot     = 4 << 20
+	maxWord         = 1 << 10 // bytes of a host, a user, a tag
+	maxTags         = 1 << 10
+	maxParents      = 16
+)
 
 // ID of the record: keyed nowhere, BLAKE3-256 of its encoding.
-func (s *Snapshot) ID() chunk.ID { panic("skeleton") }
+func (s *Snapshot) ID() chunk.ID { return blake3.Sum256(s.Encode()) }
 
 // Encode writes the record in its one canonical form.
-func (s *Snapshot) Encode() []byte { panic("skeleton") }
+func (s *Snapshot) Encode() []byte {
+	b := make([]byte, 0, 512+48*len(s.Dirs))
+	b = append(b, snapshotVersion)
+	b = canon.String(b, s.Folder)
+	b = canon.Int64(b, s.Instant.Sec)
+	b = canon.Uvarint(b, uint64(s.Instant.Seq))
+	b = canon.Uvarint(b, uint64(len(s.Parents)))
+	for _, p := range s.Parents {
+		b = append(b, p[:]...)
+	}
+	b = AppendEntry(b, s.Root)
+	for _, word := range []string{s.Host, s.User, s.Device, s.Kind} {
+		b = canon.String(b, word)
+	}
+	b = canon.Uvarint(b, uint64(len(s.Tags)))
+	for _, tag := range s.Tags {
+		b = canon.String(b, tag)
+	}
+	b = appendBool(b, s.Offline)
+	for _, n := range []int64{s.Added, s.Changed, s.Removed} {
+		b = canon.Uvarint(b, uint64(n))
+	}
+	b = appendBool(b, !s.DirsList.IsZero())
+	if !s.DirsList.IsZero() {
+		return append(b, s.DirsList[:]...)
+	}
+	return appendDirs(b, s.Dirs)
+}
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
 
 // DecodeSnapshot reads what Encode wrote.
-func DecodeSnapshot(data []byte) (*Snapshot, error) { panic("skeleton") }
-
-// AppendEntry encodes one entry after b, canonically; see docs/format.md.
-func AppendEntry(b []byte, e Entry) []byte { panic("skeleton") }
-
-// DecodeEntry reads one entry from the front of b and returns the rest.
-func DecodeEntry(b []byte) (e Entry, rest []byte, err error) { panic("skeleton") }
+func DecodeSnapshot(data []byte) (*Snapshot, error) {
+	if len(data) > maxSnapshot {
+		return nil, fmt.Errorf("decode a snapshot: %w: %d bytes are too many", canon.ErrFormat, len(data))
+	}
+	d := canon.NewDecoder(data)
+	if v := d.Byte(); d.Err() == nil && v != snapshotVersion {
+		return nil, fmt.Errorf("snapshot of format %d, but this program knows %d only: update it", v, snapshotVersion)
+	}
+	s := &Snapshot{Folder: d.String(maxWord)}
+	s.Instant.Sec = d.Int64()
+	s.Instant.Seq = int(d.Uvarint(math.MaxInt32))
+	for range d.Count(maxParents, 32) {
+		s.Parents = append(s.Parents, chunk.ID(d.Fixed(32)))
+	}
+	if d.Err() == nil {
+		decodeEntry(&d, &s.Root)
+	}
+	for _, word := range []*string{&s.Host, &s.User, &s.Device, &s.Kind} {
+		*word = d.String(maxWord)
+	}
+	for range d.Count(maxTags, 1) {
+		s.Tags = append(s.Tags, d.String(maxWord))
+	}
+	s.Offline = d.Bool()
+	for _, n := range []*int64{&s.Added, &s.Changed, &s.Removed} {
+		*n = int64(d.Uvarint(math.MaxInt64))
+	}
+	if d.Bool() {
+		copy(s.DirsList[:], d.Fixed(32))
+	} else {
+		s.Dirs = decodeDirs(&d)
+	}
+	if err := d.Done(); err != nil {
+		return nil, fmt.Errorf("decode a snapshot: %w", err)
+	}
+	if !bytes.Equal(s.Encode(), data) { // such as a list of directories named by the zero id
+		return nil, fmt.Errorf("decode a snapshot: %w: another encoding than ours", canon.ErrFormat)
+	}
+	return s, nil
+}

@@ -2,111 +2,189 @@ package versions
 
 import (
 	"context"
-	"io"
+	"errors"
+	"fmt"
+	"io/fs"
+	"sort"
+	"strings"
 
 	"github.com/syncfs/syncfs/internal/chunk"
 )
 
-// Chunks keeps content-addressed pieces; internal/store does.
-type Chunks interface {
-	Get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, error)
-	Put(ctx context.Context, kind chunk.Kind, data []byte) (chunk.ID, error)
-}
-
-// Prefetcher is implemented by Chunks that can fetch many at once.
-type Prefetcher interface {
-	Prefetch(ctx context.Context, kind chunk.Kind, ids []chunk.ID)
-}
-
 // Trees reads and writes directory listings. A listing is cut into pieces at
 // entry boundaries by a keyed hash of the name, so that one change in a large
-// directory costs one small piece; equal directories have equal ids.
-type Trees struct{}
+// directory costs one small piece; equal directories have equal ids. It is safe
+// for use by many goroutines.
+type Trees struct {
+	chunks Chunks
+	hasher *nameHasher
+}
 
 // NewTrees: nameSecret is seal.Keys.NameSecret.
-func NewTrees(c Chunks, nameSecret [32]byte) *Trees { panic("skeleton") }
+func NewTrees(c Chunks, nameSecret [32]byte) *Trees {
+	return &Trees{chunks: c, hasher: newNameHasher(nameSecret)}
+}
 
 // Write stores a listing; entries are sorted by Name (bytes) and unique. An
 // empty listing is the zero ID.
-func (t *Trees) Write(ctx context.Context, entries []Entry) (chunk.ID, error) { panic("skeleton") }
+func (t *Trees) Write(ctx context.Context, entries []Entry) (chunk.ID, error) {
+	w := &levelWriter{ctx: ctx, t: t}
+	var raw []byte
+	for i := range entries {
+		e := &entries[i]
+		if err := checkListed(e); err != nil {
+			return chunk.ID{}, fmt.Errorf("write a directory: %w", err)
+		}
+		if i > 0 && entries[i-1].Name >= e.Name {
+			return chunk.ID{}, fmt.Errorf("write a directory: name %q is out of order", e.Name)
+		}
+		raw = AppendEntry(raw[:0], *e)
+		if err := w.add(e.Name, raw); err != nil {
+			return chunk.ID{}, fmt.Errorf("write a directory: %w", err)
+		}
+	}
+	err := w.flush()
+	if err != nil {
+		return chunk.ID{}, fmt.Errorf("write a directory: %w", err)
+	}
+	id, err := t.top(ctx, 1, w.out)
+	if err != nil {
+		return chunk.ID{}, fmt.Errorf("write a directory: %w", err)
+	}
+	return id, nil
+}
+
+func checkListed(e *Entry) error {
+	if err := ValidName(e.Name); err != nil {
+		return err
+	}
+	return e.Validate()
+}
 
 // Read returns a whole directory, sorted.
-func (t *Trees) Read(ctx context.Context, id chunk.ID) ([]Entry, error) { panic("skeleton") }
+func (t *Trees) Read(ctx context.Context, id chunk.ID) ([]Entry, error) {
+	if id.IsZero() {
+		return nil, nil
+	}
+	n, err := t.node(ctx, id)
+	if err != nil || n.level == 0 {
+		return n.leaf(), err
+	}
+	var entries []Entry
+	err = t.list(ctx, n, "", func(e Entry) error {
+		entries = append(entries, e)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return entries, nil
+}
+
+// List calls fn for the directory's entries in order, from the name from on
+// ("" for all), reading no piece before that. fn ends it early, without an
+// error, by returning io/fs.SkipAll.
+func (t *Trees) List(ctx context.Context, id chunk.ID, from string, fn func(Entry) error) error {
+	if id.IsZero() {
+		return nil
+	}
+	n, err := t.node(ctx, id)
+	if err == nil {
+		err = t.list(ctx, n, from, fn)
+	}
+	if errors.Is(err, fs.SkipAll) {
+		return nil
+	}
+	return err
+}
+
+func (t *Trees) list(ctx context.Context, n *node, from string, fn func(Entry) error) error {
+	if n.level == 0 {
+		i := sort.Search(len(n.entries), func(i int) bool { return n.entries[i].Name >= from })
+		for ; i < len(n.entries); i++ {
+			if err := fn(n.entries[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	start := n.child(from)
+	for i := start; i < len(n.items); i++ {
+		if (i-start)%prefetchPieces == 0 {
+			t.prefetchItems(ctx, n.items[i:])
+		}
+		child, err := t.childNode(ctx, n.level-1, n.items[i])
+		if err != nil {
+			return err
+		}
+		if err := t.list(ctx, child, from, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prefetchPieces is how many pieces of one listing are asked for at once.
+const prefetchPieces = 64
+
+func (t *Trees) prefetchItems(ctx context.Context, items []item) {
+	if _, ok := t.chunks.(Prefetcher); !ok {
+		return
+	}
+	ids := make([]chunk.ID, 0, prefetchPieces)
+	for _, it := range items[:min(len(items), prefetchPieces)] {
+		ids = append(ids, it.id)
+	}
+	prefetch(ctx, t.chunks, chunk.Tree, ids)
+}
 
 // Lookup finds one name, reading only the pieces that lead to it;
 // io/fs.ErrNotExist.
 func (t *Trees) Lookup(ctx context.Context, id chunk.ID, name string) (Entry, error) {
-	panic("skeleton")
+	if id.IsZero() || name == "" {
+		return Entry{}, &fs.PathError{Op: "lookup", Path: name, Err: fs.ErrNotExist}
+	}
+	n, err := t.node(ctx, id)
+	for err == nil && n.level > 0 {
+		n, err = t.childNode(ctx, n.level-1, n.items[n.child(name)])
+	}
+	if err != nil {
+		return Entry{}, fmt.Errorf("look up %q: %w", name, err)
+	}
+	i := sort.Search(len(n.entries), func(i int) bool { return n.entries[i].Name >= name })
+	if i == len(n.entries) || n.entries[i].Name != name {
+		return Entry{}, &fs.PathError{Op: "lookup", Path: name, Err: fs.ErrNotExist}
+	}
+	return n.entries[i], nil
 }
 
 // Resolve follows a slash-separated path ("" is root itself) from root.
 // Symlinks are not followed. io/fs.ErrNotExist; ErrNotDir where a path goes
 // through what is no directory.
 func (t *Trees) Resolve(ctx context.Context, root Entry, path string) (Entry, error) {
-	panic("skeleton")
+	e := root
+	for rest := path; rest != ""; {
+		var name string
+		name, rest, _ = strings.Cut(rest, "/")
+		if e.Kind != Dir {
+			return Entry{}, &fs.PathError{Op: "resolve", Path: path, Err: ErrNotDir}
+		}
+		var err error
+		e, err = t.Lookup(ctx, e.Tree, name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return Entry{}, &fs.PathError{Op: "resolve", Path: path, Err: fs.ErrNotExist}
+		}
+		if err != nil {
+			return Entry{}, fmt.Errorf("resolve %q: %w", path, err)
+		}
+	}
+	return e, nil
 }
 
-// Change is one difference between two trees.
-type Change struct {
-	Path     string
-	Old, New *Entry // nil: not there
+// join is the path of name in dir ("" is the root).
+func join(dir, name string) string {
+	if dir == "" {
+		return name
+	}
+	return dir + "/" + name
 }
-
-// Diff calls fn for every path at which two trees differ, in path order, a
-// directory before what is in it. Equal subtrees are not read. A directory is
-// reported when its own attributes differ, when it is new or gone (then also
-// everything in it), not only because something in it changed.
-func (t *Trees) Diff(ctx context.Context, a, b Entry, fn func(Change) error) error {
-	panic("skeleton")
-}
-
-// Walk calls fn for root and everything below, a directory before what is in
-// it, in path order. fn returning SkipDir leaves a directory out.
-func (t *Trees) Walk(ctx context.Context, root Entry, fn func(path string, e Entry) error) error {
-	panic("skeleton")
-}
-
-// Contents reads and writes the bytes of files.
-type Contents struct{}
-
-// NewContents: gearSecret is seal.Keys.GearSecret.
-func NewContents(c Chunks, gearSecret [32]byte) *Contents { panic("skeleton") }
-
-// Write cuts what r yields, stores it, and returns where it is in the fields
-// Size, Pieces and List of the returned entry. Large content is stored by
-// several goroutines at once with bounded memory. It may be called by many
-// goroutines.
-func (c *Contents) Write(ctx context.Context, r io.Reader) (Entry, error) { panic("skeleton") }
-
-// WriteSparse is Write for a file with holes: data ranges are read from r at
-// their offsets, holes are not read and cost no chunk.
-func (c *Contents) WriteSparse(ctx context.Context, r io.ReaderAt, size int64, holes []Range) (Entry, error) {
-	panic("skeleton")
-}
-
-// Same tells whether two files have equal content, from their entries alone.
-func Same(a, b Entry) bool { panic("skeleton") }
-
-// Pieces returns all pieces of a file, from the entry or its list.
-func (c *Contents) Pieces(ctx context.Context, e Entry) ([]Piece, error) { panic("skeleton") }
-
-// Open reads a file's content at any offset, with parallel read-ahead when it
-// is read in order. Holes read as zeros. Cheap to open; Close ends read-ahead.
-func (c *Contents) Open(ctx context.Context, e Entry) (*Reader, error) { panic("skeleton") }
-
-// Reader is safe for concurrent ReadAt.
-type Reader struct{}
-
-// ReadAt is io.ReaderAt.
-func (r *Reader) ReadAt(p []byte, off int64) (int, error) { panic("skeleton") }
-
-// ReadAtContext is ReadAt that ends with ctx.
-func (r *Reader) ReadAtContext(ctx context.Context, p []byte, off int64) (int, error) {
-	panic("skeleton")
-}
-
-// WriteTo writes the whole content to w, fetching ahead in parallel.
-func (r *Reader) WriteTo(w io.Writer) (int64, error) { panic("skeleton") }
-
-// Close ends read-ahead.
-func (r *Reader) Close() error { panic("skeleton") }
