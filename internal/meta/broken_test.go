@@ -320,6 +320,18 @@ func TestAnotherFormatVersionIsBroken(t *testing.T) {
 	}
 }
 
+func TestLogsWithoutAByteAreNoDamage(t *testing.T) {
+	dir := filled(t)
+	for _, name := range []string{"00099.mem", "000099.vlog"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := readAll(open(t, dir)); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMissingFilesAreBroken(t *testing.T) {
 	for _, pattern := range []string{"MANIFEST", "*.sst"} {
 		dir := filled(t)

@@ -77,6 +77,9 @@ func (db *DB) open() error {
 	if err := verify(db.dir, o); err != nil {
 		return err
 	}
+	if err := removeEmptyLogs(db.dir); err != nil {
+		return err
+	}
 	if err := roomFor(db.dir); err != nil {
 		return err
 	}

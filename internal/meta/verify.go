@@ -75,6 +75,28 @@ func verifyUnlisted(dir string, o badger.Options, listed badger.Manifest, newest
 	return nil
 }
 
+// removeEmptyLogs removes the logs that a crash left between their creation and
+// their first byte: Badger would not open them.
+func removeEmptyLogs(dir string) error {
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("local database: %w", err)
+	}
+	for _, file := range files {
+		ext := filepath.Ext(file.Name())
+		fi, err := file.Info()
+		if err != nil {
+			return fmt.Errorf("local database: %w", err)
+		}
+		if (ext == ".mem" || ext == ".vlog") && fi.Size() == 0 {
+			if err := os.Remove(filepath.Join(dir, file.Name())); err != nil {
+				return fmt.Errorf("local database: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // firstLogged is the first write in a log; none is the greatest number. A log
 // has a header of 20 bytes; an entry begins with two bytes of flags, the
 // lengths of key and value and a time as uvarints; a key ends with its write's
