@@ -2,6 +2,8 @@
 // entry keeps of it: metadata, extended attributes, holes.
 package disk
 
+import "github.com/syncfs/syncfs/versions"
+
 // Sig is what tells, without reading it, whether an inode is as it was.
 type Sig struct {
 	Dev, Ino     uint64
@@ -9,6 +11,76 @@ type Sig struct {
 	Size         int64
 	MTime, CTime int64 // nanoseconds
 }
+
+// Same tells whether nothing tells the two apart. Dev is left out: device
+// numbers change when a disk is plugged in again.
+func (s Sig) Same(t Sig) bool {
+	t.Dev = s.Dev
+	return s == t
+}
+
+// Stat is what one look at an inode tells.
+type Stat struct {
+	Sig
+	UID, GID uint32
+	Links    uint32
+	Device   uint64 // CharDev, BlkDev
+	Blocks   int64  // of 512 bytes
+}
+
+// The type bits of Sig.Mode, the same on every system.
+const (
+	TypeMask   = 0o170000
+	TypeFile   = 0o100000
+	TypeDir    = 0o040000
+	TypeLink   = 0o120000
+	TypeChar   = 0o020000
+	TypeBlock  = 0o060000
+	TypeFifo   = 0o010000
+	TypeSocket = 0o140000
+)
+
+// Type is the type bits alone.
+func (s Sig) Type() uint32 { return s.Mode & TypeMask }
+
+// Kind is the kind of entry that an inode becomes; false for what no entry
+// keeps: sockets, fifos and what is unknown.
+func (s Sig) Kind() (versions.Kind, bool) {
+	switch s.Type() {
+	case TypeFile:
+		return versions.File, true
+	case TypeDir:
+		return versions.Dir, true
+	case TypeLink:
+		return versions.Symlink, true
+	case TypeChar:
+		return versions.CharDev, true
+	case TypeBlock:
+		return versions.BlkDev, true
+	}
+	return 0, false
+}
+
+// Note is something of an inode that could not be read, or that this disk or
+// this user cannot hold. The rest was done.
+type Note struct {
+	What string // "owner", "mode", "times", "extended attribute", "access list"
+	Err  error
+}
+
+func (n Note) Error() string { return n.What + ": " + n.Err.Error() }
+
+// Unwrap returns the cause.
+func (n Note) Unwrap() error { return n.Err }
+
+// Dirent is one name in a directory; Type is 0 where the disk does not tell.
+type Dirent struct {
+	Name string
+	Type uint32
+}
+
+// OwnXattr begins the names of attributes that are ours: they are no content.
+const OwnXattr = "user.syncfs."
 
 // Op is a kind of visible step.
 type Op byte
@@ -36,7 +108,7 @@ type Step struct {
 type Meta struct {
 	Mode     uint32 // 07777
 	UID, GID uint32
-	MTime    int64 // nanoseconds
-	Xattrs   map[string][]byte
+	MTime    int64             // nanoseconds
+	Xattrs   map[string][]byte // all that there shall be, ACLs included; nil leaves them
 	SetOwner bool
 }
