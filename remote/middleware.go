@@ -20,6 +20,9 @@ import (
 	"github.com/syncfs/syncfs/internal/blob"
 )
 
+// refusedBody is how long the body of a request that failed may still come.
+const refusedBody = 10 * time.Second
+
 // handlerFunc answers a request or returns why not.
 type handlerFunc func(http.ResponseWriter, *http.Request) error
 
@@ -183,6 +186,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if out, ok := w.(*responseRecorder); ok && out.status >= 200 {
 		// The answer has begun; cutting it short is all that can be said now.
 		panic(http.ErrAbortHandler)
+	}
+	if r.ContentLength != 0 {
+		// What is left of the body is read before the connection is used again.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(refusedBody))
 	}
 	h := w.Header()
 	for _, name := range []string{"Content-Length", "Content-Range", "Last-Modified", headerDigest, headerModified} {
