@@ -51,7 +51,7 @@ type Client struct {
 	up, down  *rate.Limiter // nil: no limit
 
 	mu     sync.Mutex        // guards losses and turns
-	losses map[string]int    // commits lost in a row, by folder
+	losses map[string]losses // by folder
 	turns  map[string]string // turns that the server gave, by folder
 }
 
@@ -95,7 +95,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 		base: base, key: o.Key, log: o.Logger, tries: o.Tries, stall: o.Stall,
 		transport: newTransport(base.Hostname(), pin),
 		up:        newLimiter(o.UploadLimit), down: newLimiter(o.DownloadLimit),
-		losses: map[string]int{}, turns: map[string]string{},
+		losses: map[string]losses{}, turns: map[string]string{},
 	}, nil
 }
 

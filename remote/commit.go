@@ -121,14 +121,22 @@ func (s *Server) takeTurn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, left, ok := s.turns.take(folder)
+	period := turnTime
+	if text := r.URL.Query().Get("seconds"); text != "" {
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(seconds > 0) {
+			return refuse(codeBadRequest, "seconds: not a number above 0")
+		}
+		period = time.Duration(min(seconds, turnTime.Seconds()) * float64(time.Second))
+	}
+	id, left, ok := s.turns.take(folder, period)
 	if !ok {
 		a := refuse(codeTurn, "%s: another client has its turn", folder)
 		a.retryAfter = left
 		return a
 	}
 	s.done(r, "turn", folder, 0)
-	return writeJSON(w, wireTurn{Turn: id, Seconds: turnTime.Seconds()})
+	return writeJSON(w, wireTurn{Turn: id, Seconds: left.Seconds()})
 }
 
 func (s *Server) endTurn(w http.ResponseWriter, r *http.Request) error {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/url"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,6 +24,7 @@ const (
 	turnAfter = 2
 	// turnWait is how long a commit waits for another's turn to end.
 	turnWait = turnTime + turnPause
+	turnPoll = 200 * time.Millisecond
 )
 
 // Head is blob.Heads.Head.
@@ -94,17 +97,18 @@ func (c *Client) commit(ctx context.Context, folder string, commit blob.Commit) 
 	if err != nil {
 		return blob.Head{}, err
 	}
-	header := http.Header{"Content-Type": {"application/octet-stream"}}
-	if id := c.turn(folder); id != "" {
-		header.Set(headerTurn, id)
-	}
 	for begun := time.Now(); ; {
+		header := http.Header{"Content-Type": {"application/octet-stream"}}
+		if id := c.turn(folder); id != "" {
+			header.Set(headerTurn, id)
+		}
 		body := &uploadBody{r: bytes.NewReader(data), size: int64(len(data)), limit: c.up}
 		reply, err := c.once(ctx, exchange{method: http.MethodPost, path: "/v1/heads/" + folder, header: header, body: body})
 		var said *answer
 		if errors.As(err, &said) && said.Code == codeTurn && time.Since(begun) < turnWait {
-			// Refused for sure: once more when the other has had its turn.
-			if err := sleep(ctx, max(said.retryAfter, 100*time.Millisecond)); err != nil {
+			// Refused for sure: once more when the other has had its turn, which
+			// mostly ends long before its time.
+			if err := sleep(ctx, turnPoll); err != nil {
 				return blob.Head{}, err
 			}
 			continue
@@ -150,23 +154,37 @@ func (c *Client) turn(folder string) string {
 	return c.turns[folder]
 }
 
+// losses are a folder's commits that were lost in a row.
+type losses struct {
+	count int
+	last  time.Time
+}
+
 // settle counts lost commits and asks for a turn when there were too many.
 func (c *Client) settle(ctx context.Context, folder string, err error) {
-	c.mu.Lock()
-	switch {
-	case err == nil:
-		delete(c.losses, folder)
-		delete(c.turns, folder)
-	case errors.Is(err, blob.ErrMoved):
-		c.losses[folder]++
-	}
-	ask := err != nil && c.losses[folder] >= turnAfter && errors.Is(err, blob.ErrMoved)
-	c.mu.Unlock()
-	if !ask {
+	if err != nil && !errors.Is(err, blob.ErrMoved) {
 		return
 	}
+	c.mu.Lock()
+	lost := c.losses[folder]
+	round := time.Since(lost.last) // what pulling, merging and storing took last time
+	lost.count, lost.last = lost.count+1, time.Now()
+	c.losses[folder] = lost
+	if err == nil {
+		delete(c.losses, folder)
+		delete(c.turns, folder)
+	}
+	c.mu.Unlock()
+	if err == nil || lost.count < turnAfter {
+		return
+	}
+	// No longer than is needed, since the others wait.
+	seconds := max(1, min(2*round, turnTime).Seconds())
 	var w wireTurn
-	reply, err := c.once(ctx, exchange{method: http.MethodPost, path: "/v1/heads/" + folder + "/turn"})
+	reply, err := c.once(ctx, exchange{
+		method: http.MethodPost, path: "/v1/heads/" + folder + "/turn",
+		query: url.Values{"seconds": {strconv.FormatFloat(seconds, 'f', 3, 64)}},
+	})
 	if err == nil {
 		err = reply.json(&w)
 	}

@@ -31,8 +31,8 @@ type turn struct {
 
 func newTurns(now func() time.Time) *turns { return &turns{now: now, held: map[string]turn{}} }
 
-// take gives a folder's turn, or tells how long another has it.
-func (t *turns) take(folder string) (id string, left time.Duration, ok bool) {
+// take gives a folder's turn for a time, or tells how long another has it.
+func (t *turns) take(folder string, period time.Duration) (id string, left time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
@@ -54,8 +54,8 @@ func (t *turns) take(folder string) (id string, left time.Duration, ok bool) {
 	var random [16]byte
 	rand.Read(random[:]) // never fails
 	id = hex.EncodeToString(random[:])
-	t.held[folder] = turn{id: id, till: now.Add(turnTime)}
-	return id, turnTime, true
+	t.held[folder] = turn{id: id, till: now.Add(period)}
+	return id, period, true
 }
 
 // heldByOther tells whether somebody else than the holder of id has the turn.
