@@ -57,7 +57,7 @@ type Content interface {
 	Close() error
 }
 
-// Show says where .versions is listed; it answers by name everywhere but with ShowNone...
+// Show says where .versions is listed; it answers by name everywhere.
 type Show int
 
 // Where .versions shows in listings.
