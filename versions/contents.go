@@ -176,3 +176,15 @@ func readFull(r io.Reader, p []byte) (n int, eof bool, err error) {
 	}
 	return n, false, nil
 }
+
+// StorePieces is the entry of a file whose pieces, in order, are stored
+// already.
+func StorePieces(ctx context.Context, c Chunks, pieces []Piece) (Entry, error) {
+	p := &pieceList{list: listWriter{c: c}}
+	for _, piece := range pieces {
+		if err := p.add(ctx, piece); err != nil {
+			return Entry{}, err
+		}
+	}
+	return p.entry(ctx)
+}

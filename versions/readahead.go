@@ -19,13 +19,14 @@ const (
 // set.
 type fetch struct {
 	piece listed
+	used  bool // a read has asked for it; before, it was only fetched ahead
 	done  chan struct{}
 	data  []byte
 	err   error
 }
 
 // fetch finds a piece or starts to fetch it; nil when the reader is closed.
-func (r *Reader) fetch(piece listed) *fetch {
+func (r *Reader) fetch(piece listed, use bool) *fetch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -33,20 +34,19 @@ func (r *Reader) fetch(piece listed) *fetch {
 	}
 	for i, f := range r.cache {
 		if f.piece == piece {
+			f.used = f.used || use
 			copy(r.cache[1:i+1], r.cache[:i])
 			r.cache[0] = f
 			return f
 		}
 	}
-	f := &fetch{piece: piece, done: make(chan struct{})}
+	f := &fetch{piece: piece, used: use, done: make(chan struct{})}
 	r.cache = append(r.cache, nil)
 	copy(r.cache[1:], r.cache)
 	r.cache[0] = f
 	r.cached += piece.length
 	for r.cached > keptBytes && len(r.cache) > keptPieces {
-		last := r.cache[len(r.cache)-1]
-		r.cached -= last.piece.length
-		r.cache = r.cache[:len(r.cache)-1]
+		r.evict()
 	}
 	r.wg.Go(func() {
 		defer close(f.done)
@@ -56,6 +56,20 @@ func (r *Reader) fetch(piece listed) *fetch {
 		}
 	})
 	return f
+}
+
+// evict forgets the piece that was used longest ago; what was fetched ahead and
+// has not been used yet goes last. r.mu is held.
+func (r *Reader) evict() {
+	i := len(r.cache) - 1
+	for i > 0 && !r.cache[i].used {
+		i--
+	}
+	if i == 0 {
+		i = len(r.cache) - 1
+	}
+	r.cached -= r.cache[i].piece.length
+	r.cache = append(r.cache[:i], r.cache[i+1:]...)
 }
 
 func (r *Reader) drop(f *fetch) {
@@ -114,7 +128,7 @@ func (r *Reader) readAhead(ctx context.Context, leaf *listedLeaf, i int) {
 		if total > aheadBytes {
 			return
 		}
-		if end := leaf.ends[i]; r.asks(end) && r.fetch(leaf.elements[i]) == nil {
+		if end := leaf.ends[i]; r.asks(end) && r.fetch(leaf.elements[i], false) == nil {
 			return
 		}
 		i++

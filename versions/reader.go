@@ -260,7 +260,7 @@ func (r *Reader) readSome(ctx context.Context, p []byte, off int64, ahead bool) 
 	}
 	i := leaf.find(at)
 	piece := leaf.elements[i]
-	f := r.fetch(piece)
+	f := r.fetch(piece, true)
 	if f == nil {
 		return 0, errClosed
 	}

@@ -145,3 +145,10 @@ func (m *Memory) Replace(kind chunk.Kind, id chunk.ID, data []byte) {
 	defer m.mu.Unlock()
 	m.chunks[key{kind, id}] = bytes.Clone(data)
 }
+
+// Chunk is the content of a chunk, nil when it is not there; not counted.
+func (m *Memory) Chunk(kind chunk.Kind, id chunk.ID) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return bytes.Clone(m.chunks[key{kind, id}])
+}
