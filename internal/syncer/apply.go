@@ -1,0 +1,307 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncfs/syncfs/internal/chunk"
+	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/internal/folder"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// Bounds of one batch: what is staged, and not visible yet, at one time.
+const (
+	batchSteps = 512
+	batchBytes = 256 << 20
+	stagers    = 4 // files that are fetched at once
+)
+
+// applier is one apply under way.
+type applier struct {
+	s       *Syncer
+	plan    *plan
+	stage   *disk.Dir
+	links   map[[16]byte]string // hard-link groups and a path that holds each
+	options disk.CreateOptions
+	left    []string // what could not be done now: changed or open here
+	failed  []error  // what could not be done at all
+	done    Activity
+}
+
+// apply brings the tree from to to, as far as programs here let it: the paths
+// that are left are being written or have just been changed. Content is staged,
+// made durable, and then made visible step by step.
+func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []string, err error) {
+	p, err := s.makePlan(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
+	a := &applier{
+		s: s, plan: p, stage: disk.DirOf(s.o.Applier.Stage()), links: map[[16]byte]string{},
+		options: disk.CreateOptions{Owner: os.Geteuid() == 0, Owners: s.o.Owners},
+	}
+	a.done = Activity{
+		Stage: "apply", TotalBytes: p.bytes,
+		TotalFiles: int64(len(p.changes) + len(p.gone) + len(p.giveWay)),
+	}
+	s.gateDirs(p)
+	defer s.gateDirs(nil)
+	defer s.activity(Activity{})
+	if err := a.findLinks(ctx, to); err != nil {
+		return nil, err
+	}
+	if err := a.remove(ctx, p.giveWay); err != nil {
+		return nil, err
+	}
+	for rest := p.changes; len(rest) > 0; {
+		n, size := 0, int64(0)
+		for n < len(rest) && n < batchSteps && (n == 0 || size < batchBytes) {
+			if needsContent(rest[n]) {
+				size += rest[n].New.Size
+			}
+			n++
+		}
+		if err := a.batch(ctx, rest[:n]); err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	if err := a.remove(ctx, p.gone); err != nil {
+		return nil, err
+	}
+	if err := a.dirs(ctx); err != nil {
+		return nil, err
+	}
+	return a.left, errors.Join(a.failed...)
+}
+
+// batch stages the content of some changes, makes it durable, and makes the
+// changes visible.
+func (a *applier) batch(ctx context.Context, changes []versions.Change) error {
+	staged := make([]string, len(changes))
+	links := make([]bool, len(changes))
+	a.prefetch(ctx, changes)
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(stagers)
+	for i, c := range changes {
+		if onlyMeta(c) || c.New.Kind == versions.Dir {
+			continue
+		}
+		staged[i] = a.s.stageName()
+		if links[i] = a.isLink(c); links[i] {
+			continue // made when what it links to is in place
+		}
+		g.Go(func() error { return a.create(gctx, staged[i], c) })
+	}
+	err := g.Wait()
+	if err == nil {
+		err = a.s.syncStage(a.stage)
+	}
+	if err == nil {
+		err = a.s.displacing(a.s.o.Applier.Stage().Name(), changes, staged)
+	}
+	if err != nil {
+		return errors.Join(err, a.unstage(staged))
+	}
+	a.s.o.Hook("staged")
+	applied := make([]folder.Applied, 0, len(changes))
+	for i, c := range changes {
+		err := a.visible(ctx, c, staged[i], links[i])
+		if err == nil {
+			var sig disk.Sig
+			if sig, err = a.readBack(c.Path); err == nil {
+				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig})
+				if c.New.Link != [16]byte{} {
+					a.links[c.New.Link] = c.Path
+				}
+			}
+		} else if err := a.note(c.Path, err); err != nil {
+			return err
+		}
+		a.count(c)
+		a.s.o.Hook("step")
+	}
+	return a.s.o.Disk.Applied(applied)
+}
+
+// create makes the staged inode of a change.
+func (a *applier) create(ctx context.Context, name string, c versions.Change) error {
+	if c.New.Kind != versions.File || c.New.Size == 0 {
+		_, notes, err := a.stage.Create(ctx, name, *c.New, nil, a.options)
+		a.s.noted(c.Path, notes)
+		return err
+	}
+	r, err := a.s.o.Contents.Open(ctx, *c.New)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Path, err)
+	}
+	defer r.Close()
+	_, notes, err := a.stage.Create(ctx, name, *c.New, r, a.options)
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Path, err)
+	}
+	a.s.noted(c.Path, notes)
+	return nil
+}
+
+// visible makes one change visible.
+func (a *applier) visible(ctx context.Context, c versions.Change, staged string, link bool) error {
+	step := disk.Step{Path: c.Path, Staged: staged}
+	switch {
+	case c.Path == "":
+		return nil // the root's attributes come with the directories
+	case c.New.Kind == versions.Dir && c.Old == nil:
+		step.Op, step.Meta = disk.MakeDir, disk.MetaOf(*c.New, a.options)
+		step.Staged = a.s.stageName()
+		step.Meta.Mode |= 0o700 // until everything is in it
+	case c.New.Kind == versions.Dir:
+		return nil
+	case onlyMeta(c):
+		step.Op, step.Meta = disk.SetMeta, disk.MetaOf(*c.New, a.options)
+	default:
+		if link {
+			if err := a.stageLink(c, staged); err != nil {
+				return err
+			}
+		}
+		step.Op = disk.Place
+		if c.Old != nil {
+			step.Op = disk.Replace
+		}
+	}
+	return a.s.o.Applier.Do(ctx, step)
+}
+
+// remove takes away what is gone, children first.
+func (a *applier) remove(ctx context.Context, list []versions.Change) error {
+	for len(list) > 0 {
+		n := min(len(list), batchSteps)
+		staged := make([]string, n)
+		for i := range staged {
+			staged[i] = a.s.stageName()
+		}
+		if err := a.s.displacing(a.s.o.Applier.Stage().Name(), list[:n], staged); err != nil {
+			return err
+		}
+		applied := make([]folder.Applied, 0, n)
+		for i, c := range list[:n] {
+			err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Remove, Path: c.Path, Staged: staged[i]})
+			if err == nil || missing(err) {
+				applied = append(applied, folder.Applied{Path: c.Path})
+			} else if err := a.note(c.Path, err); err != nil {
+				return err
+			}
+			a.count(c)
+			a.s.o.Hook("step")
+		}
+		if err := a.s.o.Disk.Applied(applied); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}
+
+// dirs sets the attributes of directories, last of all.
+func (a *applier) dirs(ctx context.Context) error {
+	applied := make([]folder.Applied, 0, len(a.plan.dirs))
+	for _, d := range a.plan.dirs {
+		err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.SetMeta, Path: d.path, Meta: disk.MetaOf(d.entry, a.options)})
+		var sig disk.Sig
+		if err == nil {
+			sig, err = a.readBack(d.path)
+		}
+		if err != nil {
+			if err := a.note(d.path, err); err != nil {
+				return err
+			}
+			continue
+		}
+		applied = append(applied, folder.Applied{Path: d.path, Entry: &d.entry, Sig: sig})
+	}
+	return a.s.o.Disk.Applied(applied)
+}
+
+// note decides what an error of one path means: nil when the rest goes on.
+func (a *applier) note(path string, err error) error {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), isFull(err):
+		return fmt.Errorf("%s: %w", path, err)
+	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EEXIST), errors.Is(err, syscall.ENOTEMPTY), missing(err):
+		a.s.o.Logger.Debug("a path waits", "path", path, "err", err)
+		a.left = append(a.left, path)
+	default:
+		a.failed = append(a.failed, fmt.Errorf("%s: %w", path, err))
+	}
+	return nil
+}
+
+func (a *applier) count(c versions.Change) {
+	a.done.Files++
+	if needsContent(c) {
+		a.done.Bytes += c.New.Size
+	}
+	a.s.activity(a.done)
+}
+
+// prefetch asks for the chunks of a batch in few requests.
+func (a *applier) prefetch(ctx context.Context, changes []versions.Change) {
+	var ids []chunk.ID
+	for _, c := range changes {
+		if needsContent(c) {
+			for _, p := range c.New.Pieces {
+				ids = append(ids, p.ID)
+			}
+		}
+	}
+	if len(ids) > 1 {
+		a.s.o.Store.Prefetch(ctx, chunk.Data, ids)
+	}
+}
+
+func (a *applier) unstage(names []string) error {
+	var errs []error
+	for _, n := range names {
+		if n == "" {
+			continue
+		}
+		if err := a.stage.Remove(n); err != nil && !missing(err) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// readBack is the signature that the disk gives a path now.
+func (a *applier) readBack(path string) (disk.Sig, error) {
+	st, err := statBelow(a.s.o.Root, path)
+	return st.Sig, err
+}
+
+func statBelow(root *disk.Root, path string) (disk.Stat, error) {
+	dir, name := parentOf(path), path
+	if dir != "" {
+		name = path[len(dir)+1:]
+	}
+	d, err := root.OpenDir(dir)
+	if err != nil {
+		return disk.Stat{}, err
+	}
+	defer d.Close()
+	if path == "" {
+		return d.Self()
+	}
+	return d.Stat(name)
+}
+
+// stageName is a new name in the staging directory.
+func (s *Syncer) stageName() string { return s.run + "-" + strconv.FormatUint(s.staged.Add(1), 16) }
+
+func (s *Syncer) syncStage(stage *disk.Dir) error { return stage.SyncDisk() }

@@ -1,0 +1,138 @@
+package syncer
+
+import (
+	"context"
+	"time"
+
+	"github.com/syncfs/syncfs/internal/folder"
+)
+
+// Times of rounds.
+const (
+	quiet       = 10 * time.Millisecond // several requests of one save become one round
+	minInterval = time.Second           // between the starts of two rounds
+	retryMin    = time.Second           // after something failed
+	retryMax    = time.Minute
+)
+
+// runBuilder takes snapshots: at once after quiet, then at most every second
+// and not more often than a round takes. While the remote cannot keep up it
+// takes only what has rested.
+func (s *Syncer) runBuilder(ctx context.Context) error {
+	var next time.Time // the earliest start of another round
+	var again time.Duration
+	for {
+		var timer <-chan time.Time
+		if again > 0 {
+			timer = time.After(again)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.o.Disk.Wake():
+		case <-s.build:
+		case <-timer:
+		}
+		wait := quiet
+		if !s.flushWaits() {
+			wait = max(wait, time.Until(next))
+		}
+		if s.await(ctx, wait) != nil {
+			return nil
+		}
+		start := time.Now()
+		again = s.round(ctx)
+		next = start.Add(max(minInterval, time.Since(start)))
+	}
+}
+
+// await waits before a round, but a flush goes first.
+func (s *Syncer) await(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+			return nil
+		case <-s.build:
+			if s.flushWaits() {
+				return nil
+			}
+		}
+	}
+}
+
+// round takes one snapshot and returns when to look again without being woken;
+// 0: not before something happens.
+func (s *Syncer) round(ctx context.Context) time.Duration {
+	flushing := s.flushWaits()
+	o := folder.BuildOptions{Rested: s.behind() && !flushing}
+	var err error
+	if flushing {
+		if s.o.ScanAtFlush {
+			err = s.scan(ctx)
+		}
+		o.Before, o.Force = s.o.Now(), true
+	}
+	begun := s.flushesSoFar()
+	if err == nil {
+		_, err = s.capture(ctx, o)
+	}
+	if ctx.Err() != nil {
+		return 0
+	}
+	s.flushBuilt(begun, err)
+	if err != nil {
+		s.o.Logger.Warn("no snapshot", "err", err)
+		s.failed(err)
+		return s.backoff()
+	}
+	s.mu.Lock()
+	s.status.buildFailures = 0
+	s.mu.Unlock()
+	if files, _ := s.o.Disk.Pending(); files > 0 {
+		return s.o.Settle
+	}
+	return 0
+}
+
+// backoff is how long to wait after another failed build.
+func (s *Syncer) backoff() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.buildFailures++
+	return backoff(s.status.buildFailures)
+}
+
+func backoff(failures int) time.Duration {
+	return min(retryMin<<min(failures-1, 10), retryMax)
+}
+
+// behind tells that the remote does not keep up: offline, or busy with an
+// upload.
+func (s *Syncer) behind() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pushing || len(s.queue.entries) > 0 || s.status.remoteErr != nil
+}
+
+// failed notes an error in the operations log, once while it stays the same.
+func (s *Syncer) failed(err error) {
+	s.mu.Lock()
+	same := s.status.noted == err.Error()
+	s.status.noted = err.Error()
+	s.mu.Unlock()
+	if !same {
+		s.o.Note(Operation{What: "error", Text: err.Error()})
+	}
+}
+
+// scan looks at the whole directory.
+func (s *Syncer) scan(ctx context.Context) error {
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	defer s.activity(Activity{})
+	return s.o.Disk.Scan(ctx, func(n int64) { s.activity(Activity{Stage: "scan", Files: n}) })
+}

@@ -1,0 +1,158 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/syncfs/syncfs/internal/chunk"
+	"github.com/syncfs/syncfs/internal/folder"
+	"github.com/syncfs/syncfs/internal/meta"
+	"github.com/syncfs/syncfs/internal/store"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// capture takes what changed into a snapshot at the end of the queue, durable
+// on this machine. made is false when the tree is as it was.
+func (s *Syncer) capture(ctx context.Context, o folder.BuildOptions) (made bool, err error) {
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	made, err = s.captureLocked(ctx, o)
+	s.mu.Lock()
+	s.status.buildErr, s.status.full = err, isFull(err)
+	s.mu.Unlock()
+	return made, err
+}
+
+// captureLocked is capture with the tree's lock held.
+func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool, error) {
+	s.mu.Lock()
+	tipID, last, tipRoot := s.tip()
+	s.mu.Unlock()
+
+	before, err := s.recordedRoot()
+	if err != nil {
+		return false, err
+	}
+	o.Progress = func(files, bytes int64) { s.activity(Activity{Stage: "read", Files: files, Bytes: bytes}) }
+	defer s.activity(Activity{})
+	built, err := s.o.Disk.Build(ctx, s.o.Trees, s.o.Contents, o)
+	if err != nil {
+		return false, fmt.Errorf("take a snapshot: %w", err)
+	}
+	s.o.Hook("built")
+	root := before
+	if built != nil {
+		root = built.Root
+	}
+	if root.IsZero() || versions.Equal(root, tipRoot) {
+		if built != nil {
+			return false, s.record(ctx, built)
+		}
+		return false, nil
+	}
+	snap := &versions.Snapshot{
+		Folder:  s.o.ID,
+		Instant: versions.NextInstant(s.o.Now(), last),
+		Root:    root,
+		Host:    s.o.Host, User: s.o.User, Device: s.o.Device, Kind: s.o.Kind,
+	}
+	if !tipID.IsZero() {
+		snap.Parents = []chunk.ID{tipID}
+	}
+	if built != nil && versions.Equal(before, tipRoot) {
+		snap.Added, snap.Changed, snap.Removed = built.Added, built.Changed, built.Removed
+		snap.Dirs = built.Dirs
+	} else if err := s.compare(ctx, tipRoot, snap); err != nil {
+		return false, err
+	}
+	if err := s.enqueue(ctx, snap, built); err != nil {
+		return false, err
+	}
+	return true, nil
+}
+
+// record makes built what later builds compare with, once its chunks are
+// durable.
+func (s *Syncer) record(ctx context.Context, built *folder.Built) error {
+	if err := s.o.Store.Flush(ctx); err != nil {
+		return err
+	}
+	return s.o.Disk.Record(built)
+}
+
+// enqueue makes a snapshot durable and visible here. built is nil when the
+// folder's records say the same already.
+func (s *Syncer) enqueue(ctx context.Context, snap *versions.Snapshot, built *folder.Built) error {
+	dirs := snap.Dirs
+	if err := snap.StoreDirs(ctx, s.o.Store); err != nil {
+		return err
+	}
+	if err := s.o.Store.Flush(ctx); err != nil {
+		return err
+	}
+	s.o.Hook("flushed")
+	packs, _ := s.o.Store.Pending()
+	s.mu.Lock()
+	e, err := s.queue.put(snap, packs)
+	if err == nil {
+		s.o.Packs.add(packs)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("queue a snapshot: %w", err)
+	}
+	s.o.Hook("queued")
+	if built != nil {
+		if err := s.o.Disk.Record(built); err != nil {
+			return err
+		}
+	}
+	s.o.Hook("recorded")
+	s.remember(ctx, meta.Snapshot{ID: e.id, Record: snap}, dirs)
+	s.o.Note(Operation{What: "snapshot", Instant: snap.Instant, Text: fmt.Sprintf("+%d ~%d -%d", snap.Added, snap.Changed, snap.Removed)})
+	s.progressed()
+	kick(s.sync)
+	return nil
+}
+
+// recordedRoot is the root as the folder's records have it; zero when they have
+// none.
+func (s *Syncer) recordedRoot() (versions.Entry, error) {
+	e, _, err := s.o.Disk.Recorded("")
+	if missing(err) {
+		return versions.Entry{}, nil
+	}
+	return e, err
+}
+
+// compare fills in what changed between the tree old and snap's, from the trees
+// themselves: the folder's records are not those of old.
+func (s *Syncer) compare(ctx context.Context, old versions.Entry, snap *versions.Snapshot) error {
+	dirs := dirChanges{}
+	err := s.o.Trees.Diff(ctx, old, snap.Root, func(c versions.Change) error {
+		switch {
+		case c.Old == nil:
+			snap.Added++
+		case c.New == nil:
+			snap.Removed++
+		default:
+			snap.Changed++
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("compare with the last snapshot: %w", err)
+	}
+	if err := s.changedDirs(ctx, old, snap.Root, "", dirs); err != nil {
+		return fmt.Errorf("compare with the last snapshot: %w", err)
+	}
+	snap.Dirs = dirs.sorted()
+	return nil
+}
+
+// isFull tells whether this disk or the spool's bound is the reason.
+func isFull(err error) bool {
+	return errors.Is(err, store.ErrSpoolFull) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

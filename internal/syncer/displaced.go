@@ -1,0 +1,239 @@
+package syncer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/syncfs/syncfs/internal/atomicfile"
+	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// displaced is a file that one of our steps has moved, or will move, out of the
+// folder into staging. It stays there until nobody has it open; if it has
+// changed by then, it comes back as a conflict copy.
+type displaced struct {
+	Stage  string   `json:"stage"` // name of the staging directory
+	Staged string   `json:"staged"`
+	Path   string   `json:"-"`
+	Raw    []byte   `json:"path"` // Path, whose bytes need not be UTF-8
+	Sig    disk.Sig `json:"sig"`  // when it was taken or placed
+}
+
+func displacedPath(dir string) string { return filepath.Join(dir, "displaced.jsonl") }
+
+// displacing notes, durably and before the steps, what changes may move into
+// staging, and under which names.
+func (s *Syncer) displacing(stage string, changes []versions.Change, staged []string) error {
+	var out bytes.Buffer
+	var list []displaced
+	for i, c := range changes {
+		if c.Old == nil || c.Old.Kind == versions.Dir || staged[i] == "" {
+			continue
+		}
+		_, sig, err := s.o.Disk.Recorded(c.Path)
+		if err != nil && !missing(err) {
+			return err
+		}
+		d := displaced{Stage: filepath.Base(stage), Staged: staged[i], Path: c.Path, Raw: []byte(c.Path), Sig: sig}
+		line, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		out.Write(append(line, '\n'))
+		list = append(list, d)
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	if err := appendSynced(displacedPath(s.o.StateDir), out.Bytes()); err != nil {
+		return fmt.Errorf("note what is displaced: %w", err)
+	}
+	s.mu.Lock()
+	s.displaced = append(s.displaced, list...)
+	s.mu.Unlock()
+	return nil
+}
+
+// appendSynced adds to a file of lines; a line that a crash cut is passed over
+// by the reader.
+func appendSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return atomicfile.SyncDir(filepath.Dir(path))
+}
+
+// readDisplaced reads what earlier runs have noted.
+func readDisplaced(dir string) ([]displaced, error) {
+	data, err := os.ReadFile(displacedPath(dir))
+	if missing(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var list []displaced
+	sc := bufio.NewScanner(bytes.NewReader(data))
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		var d displaced
+		if json.Unmarshal(sc.Bytes(), &d) != nil {
+			continue // cut by a crash before the step that it is about
+		}
+		d.Path = string(d.Raw)
+		list = append(list, d)
+	}
+	return list, sc.Err()
+}
+
+// runSweeper looks after displaced files until nobody uses them any more.
+func (s *Syncer) runSweeper(ctx context.Context) error {
+	for {
+		if sleep(ctx, time.Second) != nil {
+			return nil
+		}
+		s.mu.Lock()
+		idle := len(s.displaced) == 0
+		s.mu.Unlock()
+		if idle {
+			continue
+		}
+		if err := s.sweep(ctx); err != nil && ctx.Err() == nil {
+			s.o.Logger.Warn("displaced files stay for now", "err", err)
+		}
+	}
+}
+
+// sweep removes displaced files that are as they were and that nobody has open,
+// and brings those back that were changed.
+func (s *Syncer) sweep(ctx context.Context) error {
+	s.tree.Lock() // an apply notes before it moves
+	defer s.tree.Unlock()
+	s.mu.Lock()
+	list := s.displaced
+	s.mu.Unlock()
+	var stay []displaced
+	var errs []error
+	for _, d := range list {
+		done, err := s.sweepOne(ctx, d)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", d.Path, err))
+		}
+		if !done {
+			stay = append(stay, d)
+		}
+	}
+	if len(stay) == 0 {
+		if err := atomicfile.Remove(displacedPath(s.o.StateDir)); err != nil {
+			errs = append(errs, err)
+			stay = list
+		}
+	}
+	s.mu.Lock()
+	s.displaced = stay
+	s.mu.Unlock()
+	return errors.Join(errs...)
+}
+
+// sweepOne is sweep for one file; done when nothing is left of it in staging.
+func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err error) {
+	dir, err := s.o.Root.OpenDir(d.Stage)
+	if missing(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer dir.Close()
+	st, err := dir.Stat(d.Staged)
+	if missing(err) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case st.Ino != d.Sig.Ino && d.Sig.Ino != 0:
+		// The step was not made: it is what we had staged.
+		return true, dir.Remove(d.Staged)
+	case st.Type() == disk.TypeFile:
+		f, err := dir.Open(d.Staged)
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		if !disk.Unused(f.Fd()) {
+			return false, nil
+		}
+		if st, err = f.Stat(); err != nil {
+			return false, err
+		}
+	}
+	if st.Size == d.Sig.Size && st.MTime == d.Sig.MTime {
+		return true, dir.Remove(d.Staged)
+	}
+	return s.bringBack(ctx, dir, d)
+}
+
+// bringBack puts a displaced file that a program has changed meanwhile into the
+// folder again, under the name of a conflict copy.
+func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced) (done bool, err error) {
+	hash, err := s.hashOf(ctx, dir, d.Staged)
+	if err != nil {
+		return false, err
+	}
+	at := versions.NextInstant(s.o.Now(), versions.Instant{})
+	current := disk.DirOf(s.o.Applier.Stage())
+	for range 100 {
+		path := conflictName(d.Path, s.o.Host, at, hash)
+		at = versions.NextInstant(at.Time(), at)
+		staged := s.stageName()
+		if err := dir.Rename(d.Staged, current, staged); err != nil {
+			return false, err
+		}
+		err := s.o.Applier.Do(ctx, disk.Step{Op: disk.Place, Path: path, Staged: staged})
+		if err == nil {
+			s.o.Disk.Changed(path)
+			s.o.Note(Operation{What: "conflict", Text: path})
+			return true, nil
+		}
+		if rerr := current.Rename(staged, dir, d.Staged); rerr != nil {
+			return false, errors.Join(err, rerr)
+		}
+		if !errors.Is(err, os.ErrExist) {
+			return false, err
+		}
+	}
+	return false, fmt.Errorf("no free name for a conflict copy")
+}
+
+// hashOf is the contentHash of a file in staging.
+func (s *Syncer) hashOf(ctx context.Context, dir *disk.Dir, name string) (string, error) {
+	f, err := dir.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	e, err := s.o.Contents.Write(ctx, f)
+	if err != nil {
+		return "", err
+	}
+	e.Kind = versions.File
+	return contentHash(e), nil
+}

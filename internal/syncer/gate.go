@@ -1,0 +1,78 @@
+package syncer
+
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// errWait is a path that cannot be changed just now.
+var errWait = fmt.Errorf("changed or in use on this machine: %w", syscall.EBUSY)
+
+// Check is asked inside each visible step, under the lock of the path, whether
+// it may go on (fs.Gate): only over what is as we recorded it, with no writer.
+func (s *Syncer) Check(op disk.Op, path string) error {
+	if op == disk.SetMeta || op == disk.Remove {
+		if e, ok := s.ownDir(path); ok {
+			return s.checkDir(e, path)
+		}
+	}
+	return s.o.Disk.Unchanged(path)
+}
+
+// checkDir is the check of a directory: our own steps in it have moved its
+// times, so only what they cannot move is compared. One that holds anything is
+// never removed, so its content needs no check.
+func (s *Syncer) checkDir(recordedMode uint32, path string) error {
+	st, err := statBelow(s.o.Root, path)
+	if err != nil {
+		return err
+	}
+	if recordedMode != 0 && st.Mode != recordedMode {
+		return fmt.Errorf("%s: its mode has changed: %w", path, errWait)
+	}
+	return nil
+}
+
+// gateDirs tells the gate which directories the apply under way works in. nil
+// ends it.
+func (s *Syncer) gateDirs(p *plan) {
+	var dirs map[string]uint32
+	if p != nil {
+		dirs = map[string]uint32{}
+		for _, d := range p.dirs {
+			dirs[d.path] = s.recordedMode(d.path)
+		}
+		for _, list := range [][]versions.Change{p.giveWay, p.gone} {
+			for _, c := range list {
+				if c.Old.Kind == versions.Dir {
+					dirs[c.Path] = 0
+				}
+			}
+		}
+	}
+	s.gateMu.Lock()
+	s.gated = dirs
+	s.gateMu.Unlock()
+}
+
+// ownDir tells whether path is a directory of the apply under way, and its
+// recorded mode.
+func (s *Syncer) ownDir(path string) (uint32, bool) {
+	s.gateMu.Lock()
+	defer s.gateMu.Unlock()
+	mode, ok := s.gated[path]
+	return mode, ok
+}
+
+// recordedMode is the mode that a directory had when it was last recorded, 0
+// when it is not recorded.
+func (s *Syncer) recordedMode(path string) uint32 {
+	_, sig, err := s.o.Disk.Recorded(path)
+	if err != nil {
+		return 0
+	}
+	return sig.Mode
+}

@@ -1,0 +1,106 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/syncfs/syncfs/internal/chunk"
+	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// merge commits a snapshot that holds what both sides changed since the base:
+// its parents are the head and this machine's newest snapshot, which with the
+// rest of the queue becomes part of the line as side snapshots. Then the base
+// is that newest snapshot, and the merge is applied as any other head.
+func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
+	s.mu.Lock()
+	base := s.base
+	tip, ok := s.queue.last()
+	s.mu.Unlock()
+	if !ok {
+		return nil // a program has undone its change
+	}
+	if s.merged(head, tip.id) {
+		return s.settleMerged(ctx, tip, head)
+	}
+	m := merger{trees: s.o.Trees, host: tip.snapshot.Host, instant: tip.snapshot.Instant}
+	root, err := m.roots(ctx, base.Root, tip.snapshot.Root, head.Root)
+	if err != nil {
+		return fmt.Errorf("merge with snapshot %s: %w", head.Instant, err)
+	}
+	last := tip.snapshot.Instant
+	if last.Compare(head.Instant) < 0 {
+		last = head.Instant
+	}
+	snap := &versions.Snapshot{
+		Folder: s.o.ID, Instant: versions.NextInstant(s.o.Now(), last), Root: root,
+		Parents: []chunk.ID{head.Snapshot, tip.id},
+		Host:    s.o.Host, User: s.o.User, Device: s.o.Device, Kind: s.o.Kind,
+	}
+	if err := s.compare(ctx, head.Root, snap); err != nil {
+		return err
+	}
+	if err := snap.StoreDirs(ctx, s.o.Store); err != nil {
+		return err
+	}
+	if err := s.o.Store.Flush(ctx); err != nil {
+		return err
+	}
+	if err := s.upload(ctx); err != nil {
+		return err
+	}
+	s.o.Hook("uploaded")
+	if err := s.putSides(ctx, head); err != nil {
+		return err
+	}
+	next, err := s.o.Lines.Commit(ctx, head, snap, nil)
+	if err != nil {
+		s.forgetHead()
+		return fmt.Errorf("commit the merge %s: %w", snap.Instant, err)
+	}
+	s.o.Hook("committed")
+	for _, path := range m.conflicts {
+		s.o.Note(Operation{What: "conflict", Instant: snap.Instant, Text: path})
+	}
+	s.mu.Lock()
+	s.head = &next
+	s.mu.Unlock()
+	return s.settleMerged(ctx, tip, next)
+}
+
+// merged tells whether the head is a merge that has our snapshot already: a
+// crash came after its commit.
+func (s *Syncer) merged(head line.Folder, tip chunk.ID) bool {
+	m, err := s.o.Meta.SnapshotAt(head.Instant)
+	return err == nil && m.ID == head.Snapshot && slices.Contains(m.Record.Parents, tip)
+}
+
+// settleMerged makes this machine's newest snapshot the base: the line has it
+// as a parent of head. Its number is not that of the head, which is above.
+func (s *Syncer) settleMerged(ctx context.Context, tip queued, head line.Folder) error {
+	err := s.setBase(Base{
+		Repository: s.o.Repository, Folder: s.o.ID,
+		Number: head.Number - 1, Epoch: head.Epoch,
+		Snapshot: tip.id, Instant: tip.snapshot.Instant, Root: tip.snapshot.Root,
+	})
+	if err != nil {
+		return err
+	}
+	s.o.Hook("based")
+	return s.settleQueue(ctx)
+}
+
+// putSides brings the queue's records to the remote beside the line.
+func (s *Syncer) putSides(ctx context.Context, head line.Folder) error {
+	s.mu.Lock()
+	entries := slices.Clone(s.queue.entries)
+	s.mu.Unlock()
+	for _, e := range entries {
+		if err := s.o.Side(ctx, head, e.snapshot); err != nil {
+			return fmt.Errorf("send snapshot %s: %w", e.snapshot.Instant, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/internal/folder"
+	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/meta"
+	"github.com/syncfs/syncfs/internal/store"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// Conditions that a caller may branch on.
+var (
+	// ErrReplaced is a remote whose line is not the one that this machine has
+	// synced with: it went backwards, or belongs to another repository.
+	ErrReplaced = errors.New("the remote is not as this machine left it")
+	// ErrOccupied is a first attach of a directory that holds something else.
+	ErrOccupied = errors.New("the directory holds other content")
+	// ErrNotSafe is a flush that ended before everything was on the remote.
+	ErrNotSafe = errors.New("not everything is on the remote yet")
+)
+
+// Applier makes what others sent visible in the folder: the mount, where there
+// is one, or the directory itself.
+type Applier interface {
+	// Stage is the staging directory, on the folder's own disk.
+	Stage() *os.File
+	// Do makes one step; EBUSY when the gate refused it.
+	Do(ctx context.Context, step disk.Step) error
+}
+
+// Operation is something that the syncer did, for the operations log.
+type Operation struct {
+	What    string // "snapshot", "pushed", "applied", "conflict", "error"
+	Instant versions.Instant
+	Text    string
+}
+
+// Options of a Syncer. All but the functions and Logger must be set.
+type Options struct {
+	ID, Name, Kind string        // of the folder
+	Repository     string        // id
+	StateDir       string        // base and journal; plain files that cannot be rebuilt
+	QueueDir       string        // snapshots that wait for the remote
+	Settle         time.Duration // how long a file rests before it is captured; 0: one second
+
+	Root     *disk.Root
+	Disk     *folder.Folder
+	Applier  Applier
+	Owners   *disk.Owners
+	Hidden   func(name string) bool // names in the root that are ours: staging
+	Trees    *versions.Trees
+	Contents *versions.Contents
+	Store    *store.Store
+	Lines    *line.Lines
+	Meta     *meta.Folder
+	Packs    *Packs // shared by all syncers of one Store
+
+	Device, Host, User string
+
+	// Side puts a snapshot's record beside the line of the remote: its state is
+	// kept and listed, but no head refers to it but as a merge's parent.
+	Side func(ctx context.Context, head line.Folder, snap *versions.Snapshot) error
+
+	ScanAtFlush bool                // requests do not tell of every change: look at the disk
+	Notify      func(dirs []string) // these directories have a new instant
+	Note        func(Operation)     // operations log
+	Hook        func(point string)  // called between steps; tests crash there
+	Now         func() time.Time
+	Logger      *slog.Logger
+}
+
+func (o *Options) fill() {
+	if o.Settle <= 0 {
+		o.Settle = time.Second
+	}
+	if o.Packs == nil {
+		o.Packs = &Packs{}
+	}
+	if o.Notify == nil {
+		o.Notify = func([]string) {}
+	}
+	if o.Note == nil {
+		o.Note = func(Operation) {}
+	}
+	if o.Hook == nil {
+		o.Hook = func(string) {}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("folder", o.Name)
+}

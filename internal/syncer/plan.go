@@ -1,0 +1,118 @@
+package syncer
+
+import (
+	"context"
+	"path"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/syncfs/syncfs/versions"
+)
+
+// plan is what must happen to bring one tree to another, in the order in which
+// it happens: what gives way to another kind, what is new or changed (parents
+// first), what is gone (children first), and at the end the attributes of
+// directories, whose times all else moves (children first).
+type plan struct {
+	giveWay []versions.Change
+	changes []versions.Change
+	gone    []versions.Change
+	dirs    []dirMeta
+	bytes   int64 // of content that is needed
+}
+
+// dirMeta is a directory that exists in the end, and what it shall be.
+type dirMeta struct {
+	path  string
+	entry versions.Entry
+}
+
+// makePlan compares from with to.
+func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, error) {
+	p := &plan{}
+	touched := map[string]bool{}               // directories whose times our steps move
+	known := map[string]versions.Entry{"": to} // directories of to that the comparison told of
+	replaced := ""                             // below this path everything gives way first
+	err := s.o.Trees.Diff(ctx, from, to, func(c versions.Change) error {
+		if c.Path != "" {
+			touched[parentOf(c.Path)] = true
+		}
+		if c.New != nil && c.New.Kind == versions.Dir {
+			known[c.Path] = *c.New
+			touched[c.Path] = true
+		}
+		below := replaced != "" && strings.HasPrefix(c.Path, replaced+"/")
+		switch {
+		case c.Old != nil && c.New != nil && c.Old.Kind != c.New.Kind:
+			replaced = c.Path
+			p.giveWay = append(p.giveWay, c)
+			p.changes = append(p.changes, versions.Change{Path: c.Path, New: c.New})
+		case c.New == nil && below:
+			p.giveWay = append(p.giveWay, c)
+		case c.New == nil:
+			p.gone = append(p.gone, c)
+		default:
+			p.changes = append(p.changes, c)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.Reverse(p.giveWay)
+	slices.Reverse(p.gone)
+	for _, c := range p.changes {
+		if needsContent(c) {
+			p.bytes += c.New.Size
+		}
+	}
+	return p, s.planDirs(ctx, p, touched, known, to)
+}
+
+// planDirs finds the entries of all directories that are touched and stay.
+func (s *Syncer) planDirs(ctx context.Context, p *plan, touched map[string]bool, known map[string]versions.Entry, to versions.Entry) error {
+	paths := make([]string, 0, len(touched))
+	for dir := range touched {
+		paths = append(paths, dir)
+	}
+	// A directory sorts before what is in it, so backwards children come first.
+	sort.Sort(sort.Reverse(sort.StringSlice(paths)))
+	for _, dir := range paths {
+		e, ok := known[dir]
+		if !ok {
+			var err error
+			e, err = s.o.Trees.Resolve(ctx, to, dir)
+			if missing(err) {
+				continue // it goes as well
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if e.Kind == versions.Dir {
+			p.dirs = append(p.dirs, dirMeta{dir, e})
+		}
+	}
+	return nil
+}
+
+// needsContent tells whether a change brings bytes that are not in place.
+func needsContent(c versions.Change) bool {
+	return c.New != nil && c.New.Kind == versions.File &&
+		(c.Old == nil || c.Old.Kind != versions.File || !versions.SameContent(*c.Old, *c.New))
+}
+
+// onlyMeta tells whether a change can be made on the inode that is there.
+func onlyMeta(c versions.Change) bool {
+	return c.Old != nil && c.New != nil && c.Old.Kind == c.New.Kind &&
+		versions.SameContent(*c.Old, *c.New) && c.Old.Link == c.New.Link
+}
+
+func parentOf(p string) string {
+	d := path.Dir(p)
+	if d == "." {
+		return ""
+	}
+	return d
+}

@@ -1,0 +1,159 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/syncfs/syncfs/internal/folder"
+	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// pull brings what others committed into the folder. again is true when the
+// line has moved by that (a merge) and must be looked at anew.
+//
+// The state before is (base, local, head). Every path of the local tree that is
+// as in the base or as in the head is not ours: then the rest of the head is
+// applied. That also ends an apply that a crash cut, whose tree is a mixture of
+// the two. Otherwise both sides have changed: a merge is committed first, and
+// then applied as any other head.
+func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err error) {
+	if err := s.loadHistory(ctx); err != nil {
+		return false, err
+	}
+	s.tree.Lock()
+	defer s.tree.Unlock()
+	s.mu.Lock()
+	base, queued := s.base, len(s.queue.entries) > 0
+	s.mu.Unlock()
+
+	local, built, err := s.look(ctx)
+	if err != nil {
+		return false, err
+	}
+	ours := queued
+	var where []string
+	if !ours {
+		where, err = s.ours(ctx, base.Root, local, head.Root)
+		if err != nil {
+			return false, err
+		}
+		ours = len(where) > 0
+	}
+	if ours {
+		if base.Snapshot.IsZero() && !queued {
+			return false, occupied(where)
+		}
+		if _, err := s.captureLocked(ctx, folder.BuildOptions{}); err != nil {
+			return false, err
+		}
+		return true, s.merge(ctx, head)
+	}
+	if built != nil {
+		if err := s.record(ctx, built); err != nil {
+			return false, err
+		}
+	}
+	return false, s.follow(ctx, local, head)
+}
+
+// look builds the local tree as it is now, without making a snapshot of it.
+func (s *Syncer) look(ctx context.Context) (versions.Entry, *folder.Built, error) {
+	root, err := s.recordedRoot()
+	if err != nil {
+		return versions.Entry{}, nil, err
+	}
+	built, err := s.o.Disk.Build(ctx, s.o.Trees, s.o.Contents, folder.BuildOptions{})
+	if err != nil {
+		return versions.Entry{}, nil, fmt.Errorf("look at the folder: %w", err)
+	}
+	if built != nil {
+		root = built.Root
+	}
+	return root, built, nil
+}
+
+// maxNamed is how many paths an error names.
+const maxNamed = 10
+
+func occupied(paths []string) error {
+	more := ""
+	if n := len(paths); n > maxNamed {
+		paths, more = paths[:maxNamed], fmt.Sprintf(" and %d more", n-maxNamed)
+	}
+	return fmt.Errorf("%w than the folder: %s%s", ErrOccupied, strings.Join(paths, ", "), more)
+}
+
+// ours lists the paths at which the local tree is neither as the base nor as
+// the remote.
+func (s *Syncer) ours(ctx context.Context, base, local, remote versions.Entry) ([]string, error) {
+	if local.IsZero() {
+		return nil, nil
+	}
+	differs := map[string]versions.Change{}
+	err := s.o.Trees.Diff(ctx, local, remote, func(c versions.Change) error {
+		differs[c.Path] = c
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var list []string
+	err = s.o.Trees.Diff(ctx, base, local, func(c versions.Change) error {
+		d, ok := differs[c.Path]
+		if ok && !sameForUs(c.Old, d.Old, d.New) {
+			list = append(list, c.Path)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// sameForUs tells whether local, which differs from both, differs in nothing
+// that must be kept: the time of a directory, which our own steps change, and
+// at a first attach the attributes of what has the remote's content.
+func sameForUs(base, local, remote *versions.Entry) bool {
+	if local == nil || remote == nil || local.Kind != remote.Kind {
+		return false
+	}
+	if base == nil {
+		return local.Kind == versions.Dir || versions.SameContent(*local, *remote)
+	}
+	if local.Kind != versions.Dir || base.Kind != versions.Dir {
+		return false
+	}
+	l, b, r := *local, *base, *remote
+	l.MTime, b.MTime, r.MTime = 0, 0, 0
+	return versions.SameAttributes(l, b) || versions.SameAttributes(l, r)
+}
+
+// follow applies head to a tree that holds nothing of ours, and makes it the
+// base.
+func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Folder) error {
+	left, err := s.apply(ctx, local, head.Root)
+	if err != nil {
+		return fmt.Errorf("apply snapshot %s: %w", head.Instant, err)
+	}
+	s.mu.Lock()
+	s.status.waiting = len(left) > 0
+	s.mu.Unlock()
+	if len(left) > 0 {
+		return nil // the base stays: what is left is found again
+	}
+	s.o.Hook("applied")
+	err = s.setBase(Base{
+		Repository: s.o.Repository, Folder: s.o.ID,
+		Number: head.Number, Epoch: head.Epoch,
+		Snapshot: head.Snapshot, Instant: head.Instant, Root: head.Root,
+	})
+	if err != nil {
+		return err
+	}
+	s.o.Note(Operation{What: "applied", Instant: head.Instant})
+	return nil
+}
+
+// errDiverged is a merge that cannot be made.
+var errDiverged = errors.New("this machine and another have both changed the folder")

@@ -1,0 +1,129 @@
+package syncer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/meta"
+)
+
+// smallRound is the most that is sent with a commit in one request.
+const smallRound = 1 << 20
+
+// push commits the queue's entries one after another on head. line.ErrMoved
+// when somebody else was first.
+func (s *Syncer) push(ctx context.Context, head line.Folder) error {
+	s.setPushing(true)
+	defer s.setPushing(false)
+	for {
+		s.mu.Lock()
+		if len(s.queue.entries) == 0 {
+			s.mu.Unlock()
+			return nil
+		}
+		e := s.queue.entries[0]
+		s.mu.Unlock()
+		blobs, err := s.o.Store.Small(smallRound)
+		if err != nil {
+			return fmt.Errorf("read the spool: %w", err)
+		}
+		if blobs == nil {
+			if err := s.upload(ctx); err != nil {
+				return err
+			}
+		}
+		s.o.Hook("uploaded")
+		next, err := s.o.Lines.Commit(ctx, head, e.snapshot, blobs)
+		if err != nil {
+			return fmt.Errorf("commit snapshot %s: %w", e.snapshot.Instant, err)
+		}
+		s.o.Hook("committed")
+		s.mu.Lock()
+		if s.head == nil || s.head.Number <= next.Number {
+			s.head = &next
+		}
+		s.mu.Unlock()
+		if err := s.settle(ctx, e, next); err != nil {
+			return err
+		}
+		head = next
+	}
+}
+
+func (s *Syncer) setPushing(on bool) {
+	s.mu.Lock()
+	s.pushing = on
+	s.mu.Unlock()
+}
+
+// upload brings the spool to the remote.
+func (s *Syncer) upload(ctx context.Context) error {
+	_, total := s.o.Store.Pending()
+	a := Activity{Stage: "upload", TotalBytes: total}
+	defer s.activity(Activity{})
+	err := s.o.Store.Upload(ctx, func(n int64) {
+		a.Bytes += n
+		s.activity(a)
+	})
+	if err != nil {
+		return fmt.Errorf("upload: %w", err)
+	}
+	return nil
+}
+
+// settle notes that the line has e, and with it all before it: base, then the
+// spool, then the queue.
+func (s *Syncer) settle(ctx context.Context, e queued, head line.Folder) error {
+	err := s.setBase(Base{
+		Repository: s.o.Repository, Folder: s.o.ID,
+		Number: head.Number, Epoch: head.Epoch,
+		Snapshot: e.id, Instant: e.snapshot.Instant, Root: e.snapshot.Root,
+	})
+	if err != nil {
+		return err
+	}
+	s.o.Hook("based")
+	if head.Snapshot == e.id {
+		s.remember(ctx, meta.Snapshot{
+			ID: e.id, Number: head.Number, Received: head.Received.UnixNano(), Record: e.snapshot,
+		}, nil)
+	}
+	if err := s.settleQueue(ctx); err != nil {
+		return err
+	}
+	s.o.Note(Operation{What: "pushed", Instant: e.snapshot.Instant})
+	s.progressed()
+	return nil
+}
+
+// settleQueue takes out of the spool and the queue what the base has.
+func (s *Syncer) settleQueue(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.queue.index(s.base.Snapshot)
+	if last < 0 {
+		return nil
+	}
+	var free []string
+	for _, e := range s.queue.entries[:last+1] {
+		free = append(free, s.o.Packs.drop(e.packs)...)
+	}
+	if err := s.o.Store.Committed(ctx, free); err != nil {
+		return fmt.Errorf("empty the spool: %w", err)
+	}
+	s.o.Hook("spooled")
+	_, err := s.queue.dropThrough(s.base.Snapshot)
+	return err
+}
+
+// setBase makes b the base, durably.
+func (s *Syncer) setBase(b Base) error {
+	if err := writeBase(s.o.StateDir, b); err != nil {
+		return fmt.Errorf("write the base: %w", err)
+	}
+	s.mu.Lock()
+	s.base, s.attached = b, !b.Snapshot.IsZero()
+	s.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,178 @@
+package syncer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/syncfs/syncfs/internal/blob"
+	"github.com/syncfs/syncfs/internal/line"
+)
+
+// pollInterval is how often heads are asked for while no event stream tells.
+const pollInterval = 2 * time.Second
+
+// runRemote keeps the line and this machine equal: it is woken by new entries
+// of the queue, by events and by time.
+func (s *Syncer) runRemote(ctx context.Context) error {
+	kick(s.sync)
+	for {
+		var timer <-chan time.Time
+		if d := s.nextTry(); d > 0 {
+			timer = time.After(d)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.sync:
+		case <-timer:
+		}
+		err := s.syncOnce(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.tried(err)
+		s.progressed()
+	}
+}
+
+// nextTry is when to try again by itself; 0: when woken.
+func (s *Syncer) nextTry() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.failures > 0:
+		return backoff(s.failures)
+	case s.status.waiting:
+		return retryMin
+	}
+	return 0
+}
+
+// tried notes how an attempt ended.
+func (s *Syncer) tried(err error) {
+	s.mu.Lock()
+	s.status.remoteErr = err
+	s.status.refused = errors.Is(err, ErrReplaced) || errors.Is(err, ErrOccupied)
+	if err == nil {
+		s.failures = 0
+		s.status.noted = ""
+	} else {
+		s.failures++
+		s.head = nil // it may be doubtful: ask again
+	}
+	s.mu.Unlock()
+	if err != nil {
+		s.o.Logger.Warn("the remote does not have everything", "err", err)
+		s.failed(err)
+	}
+}
+
+// syncOnce brings both sides together as far as it goes now.
+func (s *Syncer) syncOnce(ctx context.Context) error {
+	for {
+		head, err := s.currentHead(ctx)
+		if err != nil {
+			return err
+		}
+		if err := s.checkHead(head); err != nil {
+			return err
+		}
+		if err := s.adoptTaken(ctx, head); err != nil {
+			return err
+		}
+		if s.movedByOthers(head) {
+			again, err := s.pull(ctx, head)
+			if err != nil {
+				return err
+			}
+			if again {
+				continue
+			}
+		}
+		err = s.push(ctx, head)
+		if errors.Is(err, line.ErrMoved) {
+			s.forgetHead()
+			continue
+		}
+		return err
+	}
+}
+
+// currentHead is the newest head that we know of, or asks for it.
+func (s *Syncer) currentHead(ctx context.Context) (line.Folder, error) {
+	s.mu.Lock()
+	known := s.head
+	s.mu.Unlock()
+	if known != nil {
+		return *known, nil
+	}
+	head, err := s.o.Lines.Folder(ctx, s.o.ID)
+	if err != nil {
+		if errors.Is(err, line.ErrUnknown) {
+			err = fmt.Errorf("%w: the folder is not in the repository any more", ErrReplaced)
+		}
+		return line.Folder{}, err
+	}
+	s.mu.Lock()
+	s.head = &head
+	s.mu.Unlock()
+	return head, nil
+}
+
+func (s *Syncer) forgetHead() {
+	s.mu.Lock()
+	s.head = nil
+	s.mu.Unlock()
+}
+
+// checkHead refuses a line that is not the one we know: heads only grow.
+func (s *Syncer) checkHead(head line.Folder) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case head.Number < s.base.Number:
+		return fmt.Errorf("%w: its newest snapshot has number %d, this machine has seen %d: it was restored from an old copy or replaced", ErrReplaced, head.Number, s.base.Number)
+	case head.Number == s.base.Number && s.attached && head.Snapshot != s.base.Snapshot && s.queue.index(head.Snapshot) < 0:
+		return fmt.Errorf("%w: its snapshot number %d is %s, this machine knows %s under that number", ErrReplaced, head.Number, head.Snapshot.Short(), s.base.Snapshot.Short())
+	}
+	return nil
+}
+
+// movedByOthers tells whether the head is neither our base nor ours.
+func (s *Syncer) movedByOthers(head line.Folder) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !head.Snapshot.IsZero() && head.Snapshot != s.base.Snapshot
+}
+
+// adoptTaken finds entries of the queue that the line has already: their commit
+// was taken, and only the answer or the note of it was lost.
+func (s *Syncer) adoptTaken(ctx context.Context, head line.Folder) error {
+	s.mu.Lock()
+	taken := -1
+	for _, id := range head.Recent {
+		taken = max(taken, s.queue.index(id))
+	}
+	if i := s.queue.index(head.Snapshot); i >= 0 {
+		taken = i
+	}
+	if taken < 0 {
+		if s.attached && head.Snapshot == s.base.Snapshot && (head.Number != s.base.Number || head.Epoch != s.base.Epoch) {
+			b := s.base
+			b.Number, b.Epoch = head.Number, head.Epoch
+			s.mu.Unlock()
+			return s.setBase(b)
+		}
+		s.mu.Unlock()
+		return nil
+	}
+	e := s.queue.entries[taken]
+	s.mu.Unlock()
+	// The number of an ancestor is not known, but that of the head is above it.
+	return s.settle(ctx, e, head)
+}
+
+// offline tells whether an error only says that the remote cannot be reached.
+func offline(err error) bool { return errors.Is(err, blob.ErrOffline) }

@@ -1,0 +1,160 @@
+package syncer
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncfs/syncfs/internal/atomicfile"
+	"github.com/syncfs/syncfs/internal/chunk"
+	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// Syncer keeps one folder and its line equal. Run does the work; everything
+// else may be called at any time by any goroutine.
+type Syncer struct {
+	o Options
+
+	// tree is held while the folder's tree is built or changed by us: a build
+	// must not see half of what an apply does. It is taken before mu.
+	tree sync.Mutex
+
+	mu       sync.Mutex // guards all below
+	queue    *queue
+	base     Base
+	attached bool         // base says something
+	head     *line.Folder // newest that we know of; nil: ask
+	status   Status
+	failures int      // of the remote, in a row
+	flushes  []*flush // under way
+	pushing  bool     // something is on its way
+
+	displaced []displaced // moved into staging by us, and not looked after yet
+
+	gateMu sync.Mutex        // guards gated; taken inside steps, after everything else
+	gated  map[string]uint32 // directories of the apply under way, with their recorded modes
+
+	run    string        // tells names in staging of this run from others'
+	staged atomic.Uint64 // names in staging so far
+
+	build chan struct{} // wakes the builder
+	sync  chan struct{} // wakes the remote side
+}
+
+// New reads what the state directory holds. Nothing is started.
+func New(o Options) (*Syncer, error) {
+	o.fill()
+	if err := atomicfile.MkdirAll(o.StateDir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := atomicfile.Sweep(o.StateDir); err != nil {
+		return nil, err
+	}
+	s := &Syncer{o: o, build: make(chan struct{}, 1), sync: make(chan struct{}, 1), run: rand.Text()[:8]}
+	s.status.State = Starting
+	if err := s.load(); err != nil {
+		return nil, fmt.Errorf("folder %s: %w", o.Name, err)
+	}
+	return s, nil
+}
+
+// load reads base and queue, and ends what a crash cut: entries that the base
+// has already leave the queue.
+func (s *Syncer) load() error {
+	var err error
+	if s.queue, err = openQueue(s.o.QueueDir); err != nil {
+		return err
+	}
+	for _, e := range s.queue.entries {
+		s.o.Packs.add(e.packs)
+	}
+	if s.displaced, err = readDisplaced(s.o.StateDir); err != nil {
+		return err
+	}
+	s.base, err = ReadBase(s.o.StateDir)
+	switch {
+	case err == nil && s.base.Repository != s.o.Repository:
+		return fmt.Errorf("%w: it was synced with repository %.8s, this is %.8s", ErrReplaced, s.base.Repository, s.o.Repository)
+	case err == nil:
+		s.attached = true
+		return s.settleQueue(context.Background())
+	case missing(err):
+		return nil
+	case errors.Is(err, errBase):
+		s.o.Logger.Warn("attaching anew", "err", err)
+		s.o.Note(Operation{What: "error", Text: err.Error() + "; the folder attaches anew"})
+		return nil
+	}
+	return err
+}
+
+// tip is the newest snapshot of this machine: the last in the queue, or the base.
+func (s *Syncer) tip() (id chunk.ID, instant versions.Instant, root versions.Entry) {
+	if e, ok := s.queue.last(); ok {
+		return e.id, e.snapshot.Instant, e.snapshot.Root
+	}
+	return s.base.Snapshot, s.base.Instant, s.base.Root
+}
+
+// Run works until ctx ends. The folder has been scanned (Attach) before.
+func (s *Syncer) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.runBuilder(ctx) })
+	g.Go(func() error { return s.runRemote(ctx) })
+	g.Go(func() error { return s.runSweeper(ctx) })
+	return g.Wait()
+}
+
+// kick wakes a loop; a wake that waits already is enough.
+func kick(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Kick starts a round of the remote side now: the remote can be reached again,
+// or somebody waits.
+func (s *Syncer) Kick() {
+	s.mu.Lock()
+	s.failures = 0
+	s.mu.Unlock()
+	kick(s.sync)
+}
+
+// HeadMoved tells of a new head, from an event.
+func (s *Syncer) HeadMoved(head line.Folder) {
+	s.mu.Lock()
+	if s.head == nil || head.Number > s.head.Number {
+		s.head = &head
+	}
+	s.mu.Unlock()
+	kick(s.sync)
+}
+
+// Stale tells that heads may have moved unseen (the event stream was cut).
+func (s *Syncer) Stale() {
+	s.mu.Lock()
+	s.head = nil
+	s.mu.Unlock()
+	kick(s.sync)
+}
+
+// sleep waits, or less when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
