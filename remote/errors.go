@@ -25,6 +25,9 @@ var (
 	ErrBusy = errors.New("the data directory is in use")
 
 	errStalled = errors.New("no progress")
+	// errGarbled is an answer that is not HTTP: mostly no server of ours, but a
+	// connection that was cut inside the headers looks the same.
+	errGarbled = errors.New("its answer is not HTTP")
 )
 
 // code names a condition on the wire.

@@ -52,7 +52,7 @@ func (a *attempts) again(ctx context.Context, err error) error {
 			return err
 		}
 	case said != nil && (said.Code == codeInterrupted || said.Code == codeOffset):
-	case !errors.Is(err, blob.ErrOffline):
+	case !errors.Is(err, blob.ErrOffline) && !errors.Is(err, errGarbled):
 		return err
 	}
 	wait := a.pause.NextBackOff()

@@ -179,7 +179,7 @@ func (c *Client) judge(ctx context.Context, watch *watchdog, x exchange, seen *f
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
 		return fmt.Errorf("%w: it does not speak TLS; is its address http://%s?", ErrNotServer, c.base.Host)
 	case seen.garbage() && !isNetwork(err):
-		return fmt.Errorf("%w: %w", ErrNotServer, err)
+		return fmt.Errorf("%w: %w: %w", ErrNotServer, errGarbled, err)
 	}
 	return fmt.Errorf("%w: %w", blob.ErrOffline, err)
 }

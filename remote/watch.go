@@ -14,13 +14,8 @@ import (
 	"github.com/syncfs/syncfs/internal/blob"
 )
 
-const (
-	// watchStall is how long an event stream may be silent; the server gives a
-	// sign of life three times in that.
-	watchStall = 50 * time.Second
-	// eventMost bounds one event: a commit in base64, with its names.
-	eventMost = 16 << 20
-)
+// eventMost bounds one event: a commit in base64, with its names.
+const eventMost = 16 << 20
 
 // Watch is blob.Watcher.Watch. It makes one attempt; when the stream breaks it
 // returns, with blob.ErrOffline among the reasons if the connection did.
@@ -40,16 +35,17 @@ func (c *Client) watch(ctx context.Context, ready func(), fn func(blob.Event)) e
 		return err
 	}
 	defer reply.Close()
-	reply.watch.period = max(c.stall, watchStall)
-	reply.watch.touch()
 	stream := bufio.NewReaderSize(reply, 64<<10)
-	kind, _, err := readEvent(stream)
+	kind, data, err := readEvent(stream)
 	if err != nil {
 		return err
 	}
-	if kind != "ready" {
-		return fmt.Errorf("%w: its events begin with %q", ErrNotServer, printable(kind))
+	silence, err := parseReady(kind, data)
+	if err != nil {
+		return err
 	}
+	reply.watch.period = silence
+	reply.watch.touch()
 	ready()
 	for {
 		kind, data, err := readEvent(stream)
@@ -65,6 +61,19 @@ func (c *Client) watch(ctx context.Context, ready func(), fn func(blob.Event)) e
 		}
 		fn(event)
 	}
+}
+
+// parseReady reads the first event: for how long the stream may be silent. The
+// server gives a sign of life three times in that.
+func parseReady(kind string, data []byte) (time.Duration, error) {
+	var w struct {
+		KeepAliveSeconds float64 `json:"keepAliveSeconds"`
+	}
+	err := json.Unmarshal(data, &w)
+	if kind != "ready" || err != nil || !(w.KeepAliveSeconds > 0 && w.KeepAliveSeconds < 3600) {
+		return 0, fmt.Errorf("%w: its events begin with %q %q", ErrNotServer, printable(kind), printable(string(data)))
+	}
+	return time.Duration(3*w.KeepAliveSeconds*float64(time.Second)) + 2*time.Second, nil
 }
 
 // readEvent reads one server-sent event, comments passed over.
