@@ -148,6 +148,10 @@ func (l *Live) stat(n *node, st *unix.Statx_t) error {
 	if done, err := l.withHandle(n, func(fd int) error { return statFD(fd, st) }); done {
 		return err
 	}
+	if fd, ok := l.nodes.orphan(n); ok {
+		defer unix.Close(fd)
+		return statFD(fd, st)
+	}
 	err := error(unix.ESTALE)
 	for _, lk := range l.nodes.links(n) {
 		if err = l.statLink(n, lk, st); err == nil {
@@ -218,6 +222,13 @@ func (l *Live) with(n *node, f func(fd int) error) error {
 // holds tree.
 func (l *Live) openNode(n *node, flags int) (int, error) {
 	err := error(unix.ESTALE)
+	if fd, ok := l.nodes.orphan(n); ok {
+		if flags == unix.O_PATH {
+			return fd, nil
+		}
+		defer unix.Close(fd)
+		return unix.Open(procPath(fd), flags|unix.O_CLOEXEC, 0)
+	}
 	for _, lk := range l.nodes.links(n) {
 		var fd int
 		if fd, err = l.openLink(n, lk, flags); err == nil {

@@ -295,23 +295,28 @@ func (l *Live) rename(from, to link, flags uint, check func(from, to string) err
 	if (stA.Attributes|stB.Attributes)&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 		return unix.EBUSY
 	}
-	if err := unix.Renameat2(dirA.fd, from.name, dirB.fd, to.name, flags); err != nil {
-		return err
-	}
 	a := l.nodes.find(&stA)
 	var b *node
 	if errB == nil {
 		b = l.nodes.find(&stB)
 	}
-	if a != nil && a == b {
-		return nil // two names of one file: nothing happened
+	orphan := -1
+	if b != nil && flags == 0 {
+		orphan, _ = openat(dirB.fd, to.name, unix.O_PATH, 0)
+	}
+	err = unix.Renameat2(dirA.fd, from.name, dirB.fd, to.name, flags)
+	if err != nil || a != nil && a == b { // two names of one file: nothing happens
+		if orphan >= 0 {
+			unix.Close(orphan)
+		}
+		return err
 	}
 	if flags&unix.RENAME_EXCHANGE != 0 {
 		l.nodes.exchanged(a, b, from, to)
 		return nil
 	}
 	if b != nil {
-		l.nodes.unlinked(b, to.parent, to.name)
+		l.nodes.replaced(b, to.parent, to.name, orphan)
 	}
 	if a != nil {
 		l.nodes.moved(a, from, to)

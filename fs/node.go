@@ -39,6 +39,7 @@ const (
 	aclAsked                         // aclDefault is known
 	aclDefault                       // directory has a default ACL
 	detached                         // no longer found by inode number
+	orphaned                         // has a descriptor in nodeTable.orphans
 )
 
 // link is one name of a node.
@@ -77,6 +78,10 @@ type nodeTable struct {
 	subs  map[link]*node // submounts: their inode numbers are another disk's
 	next  uint64
 
+	// orphans are O_PATH descriptors of files that a rename replaced: who looked
+	// the name up just before may still open what was there, as on any disk.
+	orphans map[*node]int
+
 	fds    dirFDs
 	rootFD int
 }
@@ -89,6 +94,8 @@ func newNodeTable(rootFD int, st *unix.Statx_t, maxFDs int) *nodeTable {
 		byID:   map[uint64]*node{rootID: root},
 		byIno:  map[uint64]*node{st.Ino: root},
 		subs:   map[link]*node{},
+
+		orphans: map[*node]int{},
 		next:   rootID,
 		rootFD: rootFD,
 	}
@@ -222,6 +229,38 @@ func (t *nodeTable) unlinked(n *node, parent *node, name string) {
 	}
 }
 
+// replaced is unlinked for a node whose inode fd holds; it takes fd over.
+func (t *nodeTable) replaced(n *node, parent *node, name string, fd int) {
+	t.unlinked(n, parent, name)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if fd >= 0 && n.first.parent == nil && t.byID[n.id] == n && n.flags&orphaned == 0 {
+		n.flags |= orphaned
+		t.orphans[n] = fd
+	} else if fd >= 0 {
+		unix.Close(fd)
+	}
+}
+
+// orphan is a descriptor of its own for a node that was replaced.
+func (t *nodeTable) orphan(n *node) (fd int, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n.flags&orphaned == 0 {
+		return -1, false
+	}
+	fd, err := unix.FcntlInt(uintptr(t.orphans[n]), unix.F_DUPFD_CLOEXEC, 3)
+	return fd, err == nil
+}
+
+func (t *nodeTable) dropOrphan(n *node) {
+	if n.flags&orphaned != 0 {
+		unix.Close(t.orphans[n])
+		delete(t.orphans, n)
+		n.flags &^= orphaned
+	}
+}
+
 // moved notes that from now leads nowhere and to leads to n.
 func (t *nodeTable) moved(n *node, from, to link) {
 	t.mu.Lock()
@@ -276,6 +315,7 @@ func (t *nodeTable) maybeDrop(n *node) {
 	}
 	delete(t.byID, n.id)
 	t.detach(n)
+	t.dropOrphan(n)
 	if n.flags&submount != 0 {
 		delete(t.subs, n.first)
 	}

@@ -157,6 +157,9 @@ func (t *nodeTable) closeAll() {
 	for t.fds.head != nil {
 		t.fds.drop(t.fds.head)
 	}
+	for n := range t.orphans {
+		t.dropOrphan(n)
+	}
 }
 
 // openat opens one name in a directory.
