@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncfs/syncfs/internal/agent"
+	"github.com/syncfs/syncfs/internal/config"
+)
+
+// applyCommand is how the agent starts the child that makes visible steps.
+const applyCommand = "__apply"
+
+// newAgentCommand is the agent itself, in the foreground. Others start it when
+// they need it; a service manager may as well.
+func newAgentCommand(e *env) *cobra.Command {
+	var noPassthrough bool
+	cmd := &cobra.Command{
+		Use:    "agent",
+		Short:  "Serve all folders of this machine, in the foreground",
+		Hidden: true,
+		Long: `Serve all folders of this machine until interrupted. Other commands start it in
+the background when they need it; this is for service managers.`,
+		Example: `  syncfs agent`,
+		Args:    exactArgs(),
+		RunE: runE(func(ctx context.Context, _ []string) error {
+			o, err := e.agentOptions()
+			if err != nil {
+				return err
+			}
+			o.NoPassthrough = o.NoPassthrough || noPassthrough
+			// The log is what the agent prints; its own stdout stays empty.
+			return agent.Run(ctx, o)
+		}),
+	}
+	cmd.Flags().BoolVar(&noPassthrough, "no-passthrough", false, "serve every read and write ourselves")
+	return cmd
+}
+
+// agentOptions are the agent's options as the user set them.
+func (e *env) agentOptions() (agent.Options, error) {
+	dirs, err := e.dirs()
+	if err != nil {
+		return agent.Options{}, err
+	}
+	c, err := e.settings(dirs)
+	if err != nil {
+		return agent.Options{}, err
+	}
+	level := c.Log.Level
+	if e.verbose > 0 {
+		level = slog.LevelDebug
+	}
+	return agent.Options{
+		Dirs:          dirs,
+		Exe:           []string{e.exe, applyCommand},
+		NoPassthrough: !c.Mount.Passthrough || e.getenv("SYNCFS_NO_PASSTHROUGH") != "",
+		AllowOther:    allowOther(c.Mount.AllowOther),
+		SpoolLimit:    int64(c.Spool.Limit),
+		CacheLimit:    int64(c.Cache.Limit),
+		Settle:        time.Duration(c.Sync.Settle),
+		Version:       buildInfo().Version,
+		Logger:        slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level})),
+		Now:           e.now,
+	}, nil
+}
+
+// allowOther decides whether other users may enter a mount.
+func allowOther(c config.Choice) bool {
+	return c == config.Yes || c == config.Auto && mayAllowOther()
+}
+
+func newStopCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop",
+		Short: "Stop the background process and unmount everything",
+		Long: `Stop the background process and unmount everything. The folders are plain
+directories then, complete and readable; what changes in them meanwhile is found
+at the next start.`,
+		Example: `  syncfs stop`,
+		Args:    exactArgs(),
+		RunE: runE(func(ctx context.Context, _ []string) error {
+			err := e.withAgent(func(c *agent.Client) error { return c.Stop(ctx) })
+			if errors.Is(err, agent.ErrNotRunning) {
+				e.say("nothing is running")
+				return nil
+			}
+			if err == nil {
+				e.say("stopped; the folders are plain directories now")
+			}
+			return err
+		}),
+	}
+}

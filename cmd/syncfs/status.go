@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncfs/syncfs/internal/agent"
+)
+
+func newStatusCommand(e *env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Say in one line a folder whether everything is safe",
+		Long: `Say in one line a folder whether everything is safe on the remote. The exit code
+is 0 when all is well or on its way, 3 when something needs you, 5 when the
+remote cannot be reached, 1 when no agent is running.`,
+		Example: `  syncfs status
+  syncfs status --json | jq -r '.folders[].state'`,
+		Args: exactArgs(),
+		RunE: runE(func(ctx context.Context, _ []string) error { return runStatus(ctx, e) }),
+	}
+	e.addJSON(cmd)
+	return cmd
+}
+
+func runStatus(ctx context.Context, e *env) error {
+	return e.withAgent(func(c *agent.Client) error {
+		s, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if e.json {
+			if s.Folders == nil {
+				s.Folders = []agent.FolderStatus{}
+			}
+			if err := e.document(s); err != nil {
+				return err
+			}
+		} else if err := e.printStatus(s); err != nil {
+			return err
+		}
+		return silently(statusCode(s))
+	})
+}
+
+// statusCode is the exit code of a state.
+func statusCode(s agent.Status) int {
+	code := exitOK
+	if !s.Online {
+		code = exitOffline
+	}
+	for _, f := range s.Folders {
+		switch f.State {
+		case agent.StateProblem, agent.StateUnprotected, agent.StateStopped:
+			return exitPartial
+		}
+	}
+	return code
+}
+
+// errSaid ends a command whose output has said all already.
+var errSaid = errors.New("")
+
+// silently ends with a code and without a message.
+func silently(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return coded(code, errSaid)
+}
+
+func (e *env) printStatus(s agent.Status) error {
+	t := e.newTable()
+	for _, f := range s.Folders {
+		t.row(f.Name, e.paint(f.State), stateText(f), "last version "+newest(f.FolderInfo, e.now()), where(f.FolderInfo))
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
+	if len(s.Folders) == 0 {
+		fmt.Fprintln(e.stdout, "no folders yet: `syncfs add DIR` makes a directory one")
+	}
+	for _, f := range s.Folders {
+		for _, p := range f.Problems {
+			if !p.Note || e.verbose > 0 {
+				fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, problemText(p))
+			}
+		}
+		if f.Error != "" {
+			fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, clean(f.Error))
+		}
+	}
+	if !s.Online {
+		fmt.Fprintf(e.stdout, "  %s cannot be reached: %s\n", s.URL, clean(s.Error))
+	}
+	for _, n := range s.Notes {
+		fmt.Fprintf(e.stdout, "  note: %s\n", clean(n))
+	}
+	e.detail("repository %s at %s; agent pid %d since %s; spool %s, cache %s",
+		s.Repository, s.URL, s.PID, rfc3339(s.Since), size(s.SpoolBytes), size(s.CacheBytes))
+	return nil
+}
+
+// stateText says in words what the state's word leaves open.
+func stateText(f agent.FolderStatus) string {
+	var parts []string
+	if f.PendingFiles > 0 || f.PendingBytes > 0 {
+		parts = append(parts, fmt.Sprintf("%s, %s pending", count(f.PendingFiles, "file", "files"), size(f.PendingBytes)))
+	}
+	if f.Queued > 0 {
+		parts = append(parts, count(int64(f.Queued), "version", "versions")+" to send")
+	}
+	if n := warnings(f.Problems); n > 0 {
+		parts = append(parts, count(int64(n), "problem", "problems"))
+	}
+	if a := f.Activity; a != nil {
+		text := stageText(a.Stage)
+		if a.TotalBytes > 0 {
+			text += fmt.Sprintf(" %s of %s", size(a.Bytes), size(a.TotalBytes))
+		} else if a.Files > 0 {
+			text += " " + count(a.Files, "file", "files")
+		}
+		parts = append(parts, text)
+	}
+	if len(parts) == 0 {
+		return fmt.Sprintf("%s, %s", count(f.Files, "file", "files"), size(f.Bytes))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func warnings(list []agent.Problem) (n int) {
+	for _, p := range list {
+		if !p.Note {
+			n++
+		}
+	}
+	return n
+}
+
+// paint colours a state on a terminal.
+func (e *env) paint(s agent.State) painted {
+	if !e.colour() {
+		return painted(s)
+	}
+	colour := "33" // yellow: on its way
+	switch s {
+	case agent.StateSafe:
+		colour = "32"
+	case agent.StateProblem, agent.StateUnprotected, agent.StateStopped:
+		colour = "31"
+	}
+	return painted("\x1b[" + colour + "m" + string(s) + "\x1b[0m")
+}

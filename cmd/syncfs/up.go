@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/syncfs/syncfs/internal/agent"
+	"github.com/syncfs/syncfs/internal/config"
+)
+
+type upOptions struct {
+	passphrase passphraseFlags
+	add        addOptions
+}
+
+func newUpCommand(e *env) *cobra.Command {
+	var o upOptions
+	cmd := &cobra.Command{
+		Use:   "up [DIR]",
+		Short: "All of it in one: a repository if there is none, a folder, mounted and synced",
+		Long: `All of it in one: make a repository on this machine if it is connected with none,
+make DIR (~/Sync) a folder if it is none, start the background process, mount.
+Doing it again does no harm.
+
+The repository is made below $XDG_DATA_HOME/syncfs. Without a passphrase from the
+user one is made, and shown once on the recovery sheet.`,
+		Example: `  syncfs up
+  syncfs up ~/Documents
+  syncfs status ; ls ~/Documents/.versions ; syncfs stop`,
+		Args: rangeArgs(1),
+		RunE: runE(func(ctx context.Context, args []string) error { return runUp(ctx, e, o, args) }),
+	}
+	o.passphrase.add(cmd, "", "passphrase of a new repository")
+	cmd.Flags().StringVar(&o.add.name, "name", "", "`name` of the folder (the directory's name)")
+	cmd.Flags().BoolVar(&o.add.noMount, "no-mount", false, "do not mount it: watch it as a plain directory")
+	return cmd
+}
+
+func runUp(ctx context.Context, e *env, o upOptions, args []string) error {
+	dirs, err := e.dirs()
+	if err != nil {
+		return err
+	}
+	dir, err := e.upDir(args)
+	if err != nil {
+		return err
+	}
+	if _, err := agent.Connected(dirs); errors.Is(err, agent.ErrNotConnected) {
+		if err := e.upRepository(ctx, o, dirs); err != nil {
+			return err
+		}
+	} else if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil && !o.add.noMount {
+		return fmt.Errorf("make %s: %w", dir, err)
+	}
+	return e.withStartedAgent(ctx, func(c *agent.Client) error {
+		s, err := c.Status(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range s.Folders {
+			if f.Path == dir {
+				is, err := c.Mount(ctx, f.Name)
+				if err != nil {
+					return err
+				}
+				return e.showAdded(is)
+			}
+		}
+		bar := e.newProgress()
+		is, err := c.Add(ctx, agent.AddRequest{Path: dir, Name: o.add.name, NoMount: o.add.noMount}, bar.update)
+		bar.done()
+		if err != nil {
+			return err
+		}
+		return e.showAdded(is)
+	})
+}
+
+// upDir is DIR, or Sync in HOME.
+func (e *env) upDir(args []string) (string, error) {
+	if len(args) > 0 {
+		return abs(args[0])
+	}
+	home := e.getenv("HOME")
+	if home == "" {
+		home = e.getenv("USERPROFILE")
+	}
+	if !filepath.IsAbs(home) {
+		return "", errors.New("HOME is not set to an absolute path: say which directory to take")
+	}
+	return filepath.Join(home, "Sync"), nil
+}
+
+// upRepository makes the embedded repository.
+func (e *env) upRepository(ctx context.Context, o upOptions, dirs config.Dirs) error {
+	passphrase, made, err := e.upPassphrase(ctx, o)
+	if err != nil {
+		return err
+	}
+	setup, err := agent.InitRepository(ctx, agent.SetupOptions{
+		Dirs: dirs, URL: filepath.Join(dirs.Data, "repository"), Passphrase: passphrase, Logger: e.logger(),
+	})
+	if err != nil {
+		return err
+	}
+	e.say("made a repository on this machine\n")
+	if !made {
+		passphrase = ""
+	}
+	e.recoverySheet(setup, passphrase)
+	e.say("")
+	return nil
+}
+
+// upPassphrase is the one that the user gives, or else a new one.
+func (e *env) upPassphrase(ctx context.Context, o upOptions) (passphrase string, made bool, err error) {
+	_, given, err := o.passphrase.given(ctx, e, "")
+	if err != nil {
+		return "", false, err
+	}
+	if _, tty := terminal(e.stdin); given || tty {
+		passphrase, err = o.passphrase.fresh(ctx, e, "new passphrase for the repository")
+		return passphrase, false, err
+	}
+	return newPassphrase(), true, nil
+}
+
+// newPassphrase is 160 random bits in letters that can be read aloud.
+func newPassphrase() string {
+	var b [20]byte
+	rand.Read(b[:]) // never fails
+	text := strings.ToLower(base32.StdEncoding.EncodeToString(b[:]))
+	var parts []string
+	for ; len(text) >= 4; text = text[4:] {
+		parts = append(parts, text[:4])
+	}
+	return strings.Join(parts, "-")
+}
