@@ -1,0 +1,57 @@
+# Every target installs what it needs and this machine lacks (scripts/deps.sh).
+
+export PATH := $(CURDIR)/.tools/go/bin:$(PATH):/usr/local/go/bin
+export GOTOOLCHAIN ?= auto
+
+# What runs concurrently, and so is worth the race detector's time.
+RACE = ./internal/store/... ./internal/syncer/... ./internal/folder/... ./internal/agent/... ./remote/... ./fs/...
+FUZZTIME ?= 30s
+
+.PHONY: build run test race fuzz soak bench check lint fmt cross clean
+
+build:
+	@scripts/deps.sh build
+	go build -trimpath -o bin/syncfs ./cmd/syncfs
+
+# A repository on this machine, and ~/Sync mounted. `bin/syncfs stop` ends it.
+run: build
+	@scripts/deps.sh run
+	bin/syncfs up
+
+test:
+	@scripts/deps.sh test
+	scripts/test.sh ./...
+
+race:
+	@scripts/deps.sh test
+	scripts/test.sh -race $(RACE)
+
+# Every fuzz target for FUZZTIME.
+fuzz:
+	@scripts/deps.sh build
+	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+# Hundreds of crashes and power cuts: hours.
+soak:
+	@scripts/deps.sh test
+	SYNCFS_SOAK=1 scripts/test.sh -timeout 12h -count 1 ./tests/...
+
+bench:
+	@scripts/deps.sh bench
+	$(MAKE) build
+	scripts/bench.sh
+
+check lint:
+	@scripts/deps.sh build
+	scripts/check.sh
+
+cross:
+	@scripts/deps.sh build
+	scripts/cross.sh
+
+fmt:
+	@scripts/deps.sh build
+	gofmt -s -w $$(git ls-files '*.go')
+
+clean:
+	rm -rf bin .tools

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Run all tests, by name, with no skip, and fail when they leave something
+# behind. Arguments go to go test; packages default to all.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+if [ ! -c /dev/fuse ]; then
+	echo "test: there is no /dev/fuse: load the module (modprobe fuse), or give the container the device" >&2
+	exit 1
+fi
+if [ "$(id -u)" != 0 ]; then
+	echo "test: some tests mount disks and need root: sudo make test" >&2
+	exit 1
+fi
+
+scripts/leftovers.sh >"$work/before"
+status=0
+start=$(date +%s)
+go test -v -timeout 24m "$@" 2>&1 | tee "$work/log" | grep -Ev '^=== (RUN|PAUSE|CONT|NAME)' || true
+status=${PIPESTATUS[0]}
+
+count() { grep -cE "$1" "$work/log" || true; }
+passed=$(count '^ *--- PASS') failed=$(count '^ *--- FAIL') skipped=$(count '^ *--- SKIP')
+echo "$passed tests passed, $failed failed, $skipped skipped, in $(($(date +%s) - start)) s"
+if [ "$skipped" != 0 ]; then
+	grep -E '^ *--- SKIP' "$work/log"
+	echo "test: no test may be skipped here" >&2
+	status=1
+fi
+
+# What ends by itself gets a moment to do so.
+for _ in $(seq 20); do
+	scripts/leftovers.sh >"$work/after"
+	comm -13 "$work/before" "$work/after" >"$work/left"
+	[ -s "$work/left" ] || break
+	sleep 0.5
+done
+if [ -s "$work/left" ]; then
+	echo "test: left behind:" >&2
+	cat "$work/left" >&2
+	status=1
+fi
+exit "$status"
