@@ -108,7 +108,7 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	o.ChecksumVerificationMode = options.OnBlockRead
 	o.BlockCacheSize = 0
 	o.IndexCacheSize = 0
-	o.MemTableSize = 2 << 20
+	o.MemTableSize = 1 << 20
 	o.NumMemtables = 2
 	o.NumLevelZeroTables = 4
 	o.NumLevelZeroTablesStall = 12

@@ -1,0 +1,200 @@
+//go:build linux
+
+package fs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"github.com/syncfs/syncfs/versions"
+)
+
+// pastHandles are open files and directories.
+type pastHandles struct {
+	mu   sync.Mutex
+	last uint64
+	byFh map[uint64]any // *pastDirHandle or *pastFileHandle
+}
+
+func (t *pastHandles) init() { t.byFh = map[uint64]any{} }
+
+func (t *pastHandles) add(handle any) uint64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last++
+	t.byFh[t.last] = handle
+	return t.last
+}
+
+func (t *pastHandles) get(fh uint64) any {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byFh[fh]
+}
+
+func (t *pastHandles) replace(fh uint64, handle any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, ok := t.byFh[fh]; ok {
+		t.byFh[fh] = handle
+	}
+}
+
+func (t *pastHandles) remove(fh uint64) any {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	handle := t.byFh[fh]
+	delete(t.byFh, fh)
+	return handle
+}
+
+func (t *pastHandles) len() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byFh)
+}
+
+func (t *pastHandles) closeAll() {
+	t.mu.Lock()
+	open := t.byFh
+	t.byFh = map[uint64]any{}
+	t.mu.Unlock()
+	for _, handle := range open {
+		if f, ok := handle.(*pastFileHandle); ok {
+			f.content.Close()
+		}
+	}
+}
+
+// pastFileHandle is an open file.
+type pastFileHandle struct {
+	name    string
+	size    int64
+	holes   []versions.Range
+	content Content
+}
+
+// textContent is a file that we make up.
+type textContent string
+
+func (t textContent) ReadAtContext(_ context.Context, p []byte, off int64) (int, error) {
+	if off >= int64(len(t)) {
+		return 0, io.EOF
+	}
+	return copy(p, t[off:]), nil
+}
+
+func (t textContent) Close() error { return nil }
+
+// Open opens a file for reading.
+func (h *History) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	n := h.nodes.get(in.NodeId)
+	if n == nil {
+		return fuse.Status(unix.ESTALE)
+	}
+	if in.Flags&unix.O_ACCMODE != unix.O_RDONLY || in.Flags&(unix.O_TRUNC|unix.O_CREAT) != 0 {
+		return fuse.EROFS
+	}
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
+	if text := n.text(); text != "" {
+		out.Fh = h.handles.add(&pastFileHandle{name: n.name, size: int64(len(text)), content: textContent(text)})
+		return fuse.OK
+	}
+	ctx := requestContext(cancel)
+	e, _, err := h.entryOf(ctx, n)
+	if err != nil {
+		return h.failed("entry "+n.name, err)
+	}
+	if e.Kind != versions.File {
+		return fuse.Status(unix.ENXIO)
+	}
+	content, err := h.o.Source.Open(ctx, *e)
+	if err != nil {
+		return h.failed("content of "+n.name, err)
+	}
+	out.Fh = h.handles.add(&pastFileHandle{name: n.name, size: e.Size, holes: e.Holes, content: content})
+	return fuse.OK
+}
+
+// Read reads a file's content.
+func (h *History) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
+	f, ok := h.handles.get(in.Fh).(*pastFileHandle)
+	if !ok {
+		return nil, fuse.EBADF
+	}
+	off := int64(in.Offset)
+	want := min(int64(len(buf)), max(f.size-off, 0))
+	if want == 0 {
+		return fuse.ReadResultData(nil), fuse.OK
+	}
+	n, err := f.content.ReadAtContext(requestContext(cancel), buf[:want], off)
+	if err != nil && (!errors.Is(err, io.EOF) || int64(n) < want) {
+		return nil, h.failed("content of "+f.name, err)
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
+}
+
+// Lseek finds data and holes.
+func (h *History) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	f, ok := h.handles.get(in.Fh).(*pastFileHandle)
+	if !ok {
+		return fuse.EBADF
+	}
+	off := int64(in.Offset)
+	if off < 0 || off >= f.size {
+		return fuse.Status(unix.ENXIO)
+	}
+	switch in.Whence {
+	case unix.SEEK_DATA:
+		off = seekData(f.holes, off)
+		if off >= f.size {
+			return fuse.Status(unix.ENXIO)
+		}
+	case unix.SEEK_HOLE:
+		off = seekHole(f.holes, off, f.size)
+	default:
+		return fuse.EINVAL
+	}
+	out.Offset = uint64(off)
+	return fuse.OK
+}
+
+// seekData is the first offset from off that is in no hole.
+func seekData(holes []versions.Range, off int64) int64 {
+	for _, hole := range holes {
+		if hole.Offset <= off && off < hole.Offset+hole.Length {
+			off = hole.Offset + hole.Length
+		}
+	}
+	return off
+}
+
+// seekHole is the first offset from off that is in a hole, or the end.
+func seekHole(holes []versions.Range, off, size int64) int64 {
+	for _, hole := range holes {
+		if off < hole.Offset+hole.Length {
+			return min(max(off, hole.Offset), size)
+		}
+	}
+	return size
+}
+
+// Release closes a file.
+func (h *History) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
+	if f, ok := h.handles.remove(in.Fh).(*pastFileHandle); ok {
+		if err := f.content.Close(); err != nil {
+			h.failed("close of "+f.name, err)
+		}
+	}
+}
+
+// Flush and Fsync have nothing to do.
+func (h *History) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
+
+// Fsync has nothing to do.
+func (h *History) Fsync(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK }

@@ -1,0 +1,303 @@
+//go:build linux
+
+package fs
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	iofs "io/fs"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/syncfs/syncfs/internal/chunk"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// listing is one directory, sorted by name. It never changes.
+type listing struct {
+	tree    chunk.ID
+	entries []versions.Entry
+	bytes   int64
+}
+
+func newListing(tree chunk.ID, entries []versions.Entry) *listing {
+	l := &listing{tree: tree, entries: entries, bytes: 128}
+	for i := range entries {
+		e := &entries[i]
+		l.bytes += 288 + int64(len(e.Name)+len(e.Target)+40*len(e.Pieces)+16*len(e.Holes))
+		for _, x := range e.Xattrs {
+			l.bytes += int64(64 + len(x.Name) + len(x.Value))
+		}
+	}
+	return l
+}
+
+// find returns nil when there is no such name.
+func (l *listing) find(name string) *versions.Entry {
+	i := sort.Search(len(l.entries), func(i int) bool { return l.entries[i].Name >= name })
+	if i == len(l.entries) || l.entries[i].Name != name {
+		return nil
+	}
+	return &l.entries[i]
+}
+
+// listings keeps the listings that were used last, within a bound. One listing
+// is read once, however many ask for it at a time.
+type listings struct {
+	mu    sync.Mutex
+	max   int64
+	bytes int64
+	byID  map[chunk.ID]*list.Element // of *listing
+	order list.List                  // most recently used first
+	loads map[chunk.ID]*load
+}
+
+type load struct {
+	done chan struct{}
+	list *listing
+	err  error
+}
+
+func (c *listings) init(limit int64) {
+	c.max = limit
+	c.byID = map[chunk.ID]*list.Element{}
+	c.loads = map[chunk.ID]*load{}
+}
+
+// cached returns nil when the listing is not in memory.
+func (c *listings) cached(tree chunk.ID) *listing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cachedLocked(tree)
+}
+
+func (c *listings) cachedLocked(tree chunk.ID) *listing {
+	at := c.byID[tree]
+	if at == nil {
+		return nil
+	}
+	c.order.MoveToFront(at)
+	return at.Value.(*listing)
+}
+
+// get returns a listing, from memory or by read.
+func (c *listings) get(ctx context.Context, tree chunk.ID, read func(context.Context, chunk.ID) ([]versions.Entry, error)) (*listing, error) {
+	for {
+		c.mu.Lock()
+		if l := c.cachedLocked(tree); l != nil {
+			c.mu.Unlock()
+			return l, nil
+		}
+		running := c.loads[tree]
+		if running == nil {
+			running = &load{done: make(chan struct{})}
+			c.loads[tree] = running
+			c.mu.Unlock()
+			return c.load(ctx, tree, running, read)
+		}
+		c.mu.Unlock()
+		select {
+		case <-running.done:
+		case <-ctx.Done():
+			return nil, context.Canceled
+		}
+		// The one that read it may have been interrupted; we were not.
+		if running.err == nil || !errors.Is(running.err, context.Canceled) {
+			return running.list, running.err
+		}
+	}
+}
+
+func (c *listings) load(ctx context.Context, tree chunk.ID, l *load, read func(context.Context, chunk.ID) ([]versions.Entry, error)) (*listing, error) {
+	l.err = context.Canceled // what the others get if read panics
+	defer func() {
+		c.mu.Lock()
+		delete(c.loads, tree)
+		if l.err == nil {
+			c.put(l.list)
+		}
+		c.mu.Unlock()
+		close(l.done)
+	}()
+	entries, err := read(ctx, tree)
+	if err == nil {
+		l.list = newListing(tree, entries)
+	}
+	l.err = err
+	return l.list, l.err
+}
+
+// put keeps a listing. One that is larger than a quarter of all would only push
+// out the others; whoever has the directory open holds it.
+func (c *listings) put(l *listing) {
+	if l.bytes > c.max/4 || c.byID[l.tree] != nil {
+		return
+	}
+	c.byID[l.tree] = c.order.PushFront(l)
+	c.bytes += l.bytes
+	for c.bytes > c.max {
+		last := c.order.Back()
+		old := c.order.Remove(last).(*listing)
+		delete(c.byID, old.tree)
+		c.bytes -= old.bytes
+	}
+}
+
+func (c *listings) size() (n int, bytes int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.byID), c.bytes
+}
+
+// listing reads the directory with this tree; the zero ID is an empty one.
+func (h *History) listing(ctx context.Context, tree chunk.ID) (*listing, error) {
+	if tree.IsZero() {
+		return &listing{}, nil
+	}
+	return h.listings.get(ctx, tree, h.o.Source.Read)
+}
+
+// lookupsBeforeListing is how many names are looked up one by one, each of which
+// reads a small part of a listing, before all of it is read.
+const lookupsBeforeListing = 8
+
+// lookup finds one name in a directory's tree; nil when there is none.
+func (h *History) lookup(ctx context.Context, dir *pastDir, tree chunk.ID, name string) (*versions.Entry, error) {
+	if tree.IsZero() {
+		return nil, nil
+	}
+	if l := h.listings.cached(tree); l != nil {
+		return l.find(name), nil
+	}
+	dir.mu.Lock()
+	dir.lookups++
+	many := dir.lookups > lookupsBeforeListing
+	if many {
+		dir.lookups = 0
+	}
+	dir.mu.Unlock()
+	if many {
+		l, err := h.listing(ctx, tree)
+		if err != nil {
+			return nil, err
+		}
+		return l.find(name), nil
+	}
+	e, err := h.o.Source.Lookup(ctx, tree, name)
+	if errors.Is(err, iofs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &e, nil
+}
+
+// prefetchMax bounds what one directory makes us fetch ahead.
+const prefetchMax = 256
+
+// prefetch brings the listings of a directory's subdirectories near, since a
+// walk will want them next.
+func (h *History) prefetch(l *listing) {
+	source, ok := h.o.Source.(Prefetcher)
+	if !ok {
+		return
+	}
+	var trees []chunk.ID
+	for i := range l.entries {
+		if e := &l.entries[i]; e.Kind == versions.Dir && !e.Tree.IsZero() && h.listings.cached(e.Tree) == nil {
+			if trees = append(trees, e.Tree); len(trees) == prefetchMax {
+				break
+			}
+		}
+	}
+	if len(trees) == 0 || h.ctx.Err() != nil {
+		return
+	}
+	select {
+	case h.ahead <- struct{}{}:
+	default:
+		return // two are under way
+	}
+	h.work.Go(func() {
+		defer func() { <-h.ahead }()
+		source.Prefetch(h.ctx, trees)
+	})
+}
+
+// momentCache keeps the moments of a few directories for a short time: to list
+// .versions with attributes, they are needed once for every instant.
+type momentCache struct {
+	now   func() time.Time
+	mu    sync.Mutex
+	byDir map[string]*momentList
+}
+
+type momentList struct {
+	moments  []Moment
+	complete bool
+	until    time.Time
+}
+
+const momentLists = 16
+
+func (c *momentCache) init(now func() time.Time) {
+	c.now, c.byDir = now, map[string]*momentList{}
+}
+
+func (c *momentCache) get(dir string) *momentList {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.byDir[dir]
+	if l == nil || !c.now().Before(l.until) || l.until.Sub(c.now()) > listValid*time.Second {
+		return nil
+	}
+	return l
+}
+
+// put keeps a list if it is still fresh, which is asked under the lock that
+// drop takes after a list went stale.
+func (c *momentCache) put(dir string, l *momentList, fresh func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !fresh() {
+		return
+	}
+	for old := range c.byDir {
+		if len(c.byDir) < momentLists {
+			break
+		}
+		delete(c.byDir, old)
+	}
+	l.until = c.now().Add(listValid * time.Second)
+	c.byDir[dir] = l
+}
+
+func (c *momentCache) drop(dir string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.byDir, dir)
+}
+
+func (c *momentCache) clear() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.byDir)
+}
+
+// momentsOf lists a directory's moments, ascending.
+func (h *History) momentsOf(ctx context.Context, dir string) ([]Moment, bool, error) {
+	if l := h.moments.get(dir); l != nil {
+		return l.moments, l.complete, nil
+	}
+	epoch := h.epoch.Load()
+	moments, complete, err := h.o.Source.Moments(ctx, dir)
+	if err != nil {
+		return nil, false, err
+	}
+	// A snapshot that landed meanwhile may not be in the list.
+	h.moments.put(dir, &momentList{moments: moments, complete: complete}, func() bool { return h.epoch.Load() == epoch })
+	return moments, complete, nil
+}
