@@ -65,12 +65,6 @@ func (f *File) Commit() error { return f.commit(os.Rename) }
 // CommitNew is Commit that replaces nothing: io/fs.ErrExist when path is taken.
 func (f *File) CommitNew() error { return f.commit(renameNew) }
 
-// CommitAs is Commit under another path of the same filesystem.
-func (f *File) CommitAs(path string) error {
-	f.path = path
-	return f.Commit()
-}
-
 func (f *File) commit(rename func(from, to string) error) error {
 	if f.done {
 		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
@@ -88,6 +82,27 @@ func (f *File) commit(rename func(from, to string) error) error {
 		return err
 	}
 	return SyncDir(filepath.Dir(f.path))
+}
+
+// Publish makes the file durable under path, replacing what is there, and leaves
+// it open: the caller closes it. When it fails the file is as it was and Publish
+// may be tried again.
+func (f *File) Publish(path string) error {
+	if f.done {
+		return fmt.Errorf("%s: %w", path, fs.ErrClosed)
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.temp, path); err != nil {
+		return err
+	}
+	f.temp = path
+	if err := SyncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	f.done = true
+	return nil
 }
 
 // Abort gives the file up and removes it.

@@ -1,17 +1,22 @@
 // Package store keeps content-addressed chunks in packs on a blob.Store.
 //
 // What is put lies first in the spool, a directory on this machine's disk, and
-// is durable there once Flush returns; Upload brings it to the remote.
+// is durable there once Flush returns; Upload brings it to the remote: packs,
+// then the index that names them. The formats are in docs/format.md.
 package store
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/seal"
+	"golang.org/x/sync/singleflight"
 )
 
 // Conditions that a caller may branch on.
@@ -20,101 +25,152 @@ var (
 	ErrExists       = errors.New("there is a repository already")
 	ErrCorrupt      = errors.New("stored content is damaged")
 	ErrSpoolFull    = errors.New("the spool is full")
+	ErrInUse        = errors.New("another process is using it")
 )
 
 // Options of a Store.
 type Options struct {
-	SpoolDir   string // packs and records not yet on the remote; not disposable
+	SpoolDir   string // packs not yet on the remote; not disposable
 	SpoolLimit int64  // bytes; 0: no limit but the disk's
-	CacheDir   string // chunk cache and index cache; disposable
+	CacheDir   string // chunk cache and index cache; disposable; "": in memory only
 	CacheLimit int64  // bytes; 0: default of 2 GiB
 	Logger     *slog.Logger
+	Now        func() time.Time
+
+	// Hook is called at every arrow of the order of durability, for tests that
+	// crash there. Its error ends what was being done.
+	Hook func(point string) error
 }
 
+const (
+	defaultCacheLimit = 2 << 30
+	uploads           = 4 // packs sent at once
+	fetches           = 4 // ranges read at once for one Prefetch
+)
+
 // Store is safe for use by many goroutines.
-type Store struct{}
+type Store struct {
+	remote blob.Store
+	keys   *seal.Keys
+	o      Options
+	log    *slog.Logger
+	cache  *cache
+	blocks *blockReader
+	spool  *spool // nil without a SpoolDir: then nothing can be put
+
+	buffers    frameBuffers
+	sealers    sealerCache
+	shards     shardCache
+	loading    singleflight.Group
+	refreshing chan struct{} // holds the turn of Refresh
+	uploading  chan struct{} // holds the turn of Upload
+
+	background sync.WaitGroup // packs being finished
+
+	// mu guards all below.
+	mu        sync.Mutex
+	index     index
+	refreshed time.Time                  // when Refresh was last done
+	storing   map[chunk.ID]chan struct{} // chunks being put; closed when they are
+	current   [2]*openPack               // by class: data, tree
+	closing   map[*openPack]struct{}     // closed, not finished
+	finished  chan struct{}              // closed and replaced when a pack was finished
+	bytes     int64                      // in the spool
+	full      bool                       // the spool's disk was full; cleared by Flush and by what leaves the spool
+	small     *smallIndex                // index blob that Small made
+	closed    bool
+}
 
 // Open opens the chunks of a repository. The remote may be unreachable: then
 // what the caches and the spool hold can be read, and Put works.
 func Open(ctx context.Context, remote blob.Store, keys *seal.Keys, o Options) (*Store, error) {
-	panic("skeleton")
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.CacheLimit == 0 {
+		o.CacheLimit = defaultCacheLimit
+	}
+	c, err := openCache(o.CacheDir, o.CacheLimit, o.Now, o.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("open the cache: %w", err)
+	}
+	s := &Store{
+		remote: remote, keys: keys, o: o, log: o.Logger, cache: c,
+		blocks:     newBlockReader(remote, c),
+		refreshing: make(chan struct{}, 1), uploading: make(chan struct{}, 1),
+		index:   newIndex(),
+		storing: map[chunk.ID]chan struct{}{}, closing: map[*openPack]struct{}{}, finished: make(chan struct{}),
+	}
+	s.shards.limit = shardMemory
+	if o.SpoolDir != "" {
+		if s.spool, err = openSpool(o.SpoolDir); err != nil {
+			return nil, fmt.Errorf("open the spool: %w", err)
+		}
+		if err := s.recover(); err != nil {
+			s.spool.close()
+			return nil, fmt.Errorf("open the spool: %w", err)
+		}
+	}
+	if err := s.loadIndex(ctx); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// loadIndex reads the index from the remote, or from the cache where that
+// cannot be reached.
+func (s *Store) loadIndex(ctx context.Context) error {
+	err := s.Refresh(ctx)
+	if errors.Is(err, blob.ErrOffline) {
+		s.log.Info("the remote cannot be reached, using the cached index", "error", err)
+		return s.loadCached()
+	}
+	return err
 }
 
 // Close writes nothing: what was not flushed is gone.
-func (s *Store) Close() error { panic("skeleton") }
-
-// Get returns a chunk's plain content, verified against id. It looks in the
-// spool, the cache, and on the remote at every place the index names;
-// io/fs.ErrNotExist where no place is known, ErrCorrupt where all are damaged.
-// The slice is the caller's.
-func (s *Store) Get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, error) {
-	panic("skeleton")
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.background.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, p := range s.current {
+		if p != nil {
+			p.file.Abort()
+			s.current[i] = nil
+		}
+	}
+	for p := range s.closing {
+		p.file.Abort()
+		delete(s.closing, p)
+	}
+	if s.spool != nil {
+		s.spool.close()
+		s.spool = nil
+	}
+	return nil
 }
 
-// Put stores a chunk unless it is there already (in an unmarked pack or the
-// spool), and returns its id. data may be reused when Put returns.
-func (s *Store) Put(ctx context.Context, kind chunk.Kind, data []byte) (chunk.ID, error) {
-	panic("skeleton")
+// hook lets a test crash here.
+func (s *Store) hook(point string) error {
+	if s.o.Hook == nil {
+		return nil
+	}
+	return s.o.Hook(point)
 }
 
-// Has tells whether a chunk is in the spool or in an unmarked pack.
-func (s *Store) Has(ctx context.Context, kind chunk.Kind, id chunk.ID) (bool, error) {
-	panic("skeleton")
-}
-
-// Flush closes the open pack and returns when all that was put is durable in
-// the spool.
-func (s *Store) Flush(ctx context.Context) error { panic("skeleton") }
-
-// Pending returns what Flush wrote and no commit has carried yet: the packs
-// and index blobs that must be on the remote before a head refers to them.
-// Total bytes are the sum of their sizes.
-func (s *Store) Pending() (names []string, bytes int64) { panic("skeleton") }
-
-// Upload puts the pending packs and then their index on the remote, several at
-// once, telling progress (bytes sent since the last call). It may run while
-// Put goes on: then it sends what is complete so far.
-func (s *Store) Upload(ctx context.Context, progress func(bytes int64)) error { panic("skeleton") }
-
-// Small returns the pending packs and index as blobs for a one-request commit
-// when together they are at most limit bytes, else nil: then call Upload.
-func (s *Store) Small(limit int64) ([]blob.Blob, error) { panic("skeleton") }
-
-// Committed tells that a head now refers to the named blobs (from Pending or
-// Small): they leave the spool (the hottest stay in the cache).
-func (s *Store) Committed(ctx context.Context, names []string) error { panic("skeleton") }
-
-// Refresh reads index blobs and marks that have come to the remote since.
-func (s *Store) Refresh(ctx context.Context) error { panic("skeleton") }
-
-// Learn takes the packs and index of another machine's small round out of an
-// event, so that reading them needs no request.
-func (s *Store) Learn(ctx context.Context, blobs []blob.Blob) error { panic("skeleton") }
-
-// Prefetch asks for chunks that will be read soon, into the cache, in few
-// requests. It returns when they are there; errors show at Get.
-func (s *Store) Prefetch(ctx context.Context, kind chunk.Kind, ids []chunk.ID) { panic("skeleton") }
-
-// Stats are sizes of a repository as seen from here.
-type Stats struct {
-	Packs, Chunks                     int64
-	PlainBytes, StoredBytes           int64
-	SpoolBytes, CacheBytes, SpoolFull int64
-}
-
-// Stats counts.
-func (s *Store) Stats(ctx context.Context) (Stats, error) { panic("skeleton") }
-
-// Problem is one thing that Check found.
-type Problem struct {
-	Blob  string // the pack or index blob
-	Chunk chunk.ID
-	Err   error
-}
-
-// Check verifies that every pack that the index names is there with its size,
-// and, with readData, every byte of every pack. report is called for each
-// problem; the error is about checking itself.
-func (s *Store) Check(ctx context.Context, readData bool, progress func(done, total int64), report func(Problem)) error {
-	panic("skeleton")
+// turn waits for the token of a channel of capacity one.
+func turn(ctx context.Context, token chan struct{}) (release func(), err error) {
+	select {
+	case token <- struct{}{}:
+		return func() { <-token }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
