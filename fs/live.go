@@ -29,13 +29,6 @@ const StagePrefix = ".syncfs-stage-"
 // its back is invalidated.
 const forever = uint64(3600)
 
-// past is the history tree as the live tree needs it. It answers all node ids
-// with bit 63 set.
-type past interface {
-	fuse.RawFileSystem
-	EnterDir(cancel <-chan struct{}, dir string, out *fuse.EntryOut) fuse.Status
-}
-
 // Live is the read-write mount of a folder over itself.
 type Live struct {
 	o     LiveOptions
@@ -55,7 +48,7 @@ type Live struct {
 	rights  rights
 	applier *applier // nil: none is served
 
-	past    past // nil: no .versions
+	past    *History // nil: no .versions
 	stage   stage
 	server  *fuse.Server
 	stats   counters
@@ -134,7 +127,9 @@ func (l *Live) enterPast() error {
 		return fmt.Errorf("%s has an entry named %s of its own: choose another name for the versions: %w",
 			l.o.Root.Path(), l.o.VersionsName, unix.EEXIST)
 	}
-	l.past = newPast(l.o)
+	l.past = NewHistory(l.o.Past, HistoryOptions{
+		Folder: l.o.Folder, Source: l.o.Past, VersionsName: l.o.VersionsName, Logger: l.o.Logger,
+	})
 	return nil
 }
 
@@ -250,6 +245,9 @@ func (l *Live) release() {
 	if l.server != nil {
 		<-l.over
 	}
+	if l.past != nil {
+		l.past.Close()
+	}
 	l.handles.closeAll()
 	l.writers.closeAll()
 	l.nodes.closeAll()
@@ -262,8 +260,8 @@ func (l *Live) release() {
 
 // NotifyVersions says that .versions of dir has a new entry.
 func (l *Live) NotifyVersions(dir string) {
-	if landed, ok := l.past.(interface{ Landed(dir string) }); ok {
-		landed.Landed(dir)
+	if l.past != nil {
+		l.past.Landed(dir)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/syncfs/syncfs/fs"
 	"github.com/syncfs/syncfs/internal/disk"
+	"golang.org/x/sys/unix"
 )
 
 // The test binary is its own applier child and its own mount process.
@@ -35,7 +37,30 @@ func TestMain(m *testing.M) {
 			return
 		}
 	}
+	if len(os.Args) == 2 && os.Args[1] == "__poll" {
+		poll()
+		return
+	}
 	os.Exit(m.Run())
+}
+
+// poll asks about standard input, once.
+func poll() {
+	fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}}
+	unix.Poll(fds, 0)
+}
+
+// answerPoll lets another process make the first poll request, after which the
+// kernel makes no more. The tests' process both serves and uses the mount; Go's
+// runtime polls each file that it opens, and cannot answer meanwhile. (The
+// agent uses none of its mounts.)
+func answerPoll(t testing.TB, dir string) {
+	t.Helper()
+	file := dir + "/poll"
+	cmd := exec.Command("sh", "-c", `: >"$1" && "$0" __poll <"$1" && rm "$1"`, os.Args[0], file)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // mountProcess mounts a folder and serves it until its standard input ends.
@@ -133,6 +158,7 @@ func mountAt(t testing.TB, dir string, options ...option) *mounted {
 		}
 		root.Close()
 	})
+	answerPoll(t, dir)
 	return m
 }
 

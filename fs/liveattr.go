@@ -11,7 +11,7 @@ import (
 
 func isPast(id uint64) bool { return id&pastBit != 0 }
 
-func fillAttr(a *fuse.Attr, st *unix.Statx_t) {
+func fillStat(a *fuse.Attr, st *unix.Statx_t) {
 	a.Ino = st.Ino
 	a.Size = st.Size
 	a.Blocks = st.Blocks
@@ -33,7 +33,7 @@ func (l *Live) fillEntry(out *fuse.EntryOut, parent *node, name string, st *unix
 	n := l.nodes.learn(parent, name, st)
 	l.writers.told(n, st)
 	out.NodeId, out.Generation = n.id, 1
-	fillAttr(&out.Attr, st)
+	fillStat(&out.Attr, st)
 	out.EntryValid, out.AttrValid = forever, forever
 	if since != l.notify.now() {
 		out.EntryValid, out.AttrValid = 0, 0
@@ -121,7 +121,7 @@ func (l *Live) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Att
 }
 
 func (l *Live) fillAttrOut(out *fuse.AttrOut, n *node, st *unix.Statx_t, since uint64) {
-	fillAttr(&out.Attr, st)
+	fillStat(&out.Attr, st)
 	l.writers.told(n, st)
 	if since == l.notify.now() && !l.nodes.isStage(n) {
 		out.AttrValid = forever

@@ -90,14 +90,14 @@ func newNodeTable(rootFD int, st *unix.Statx_t, maxFDs int) *nodeTable {
 	root := &node{id: rootID, ino: st.Ino, kind: unix.S_IFDIR, lookups: 1, pins: 1}
 	root.birth = identityOf(st).birth
 	t := &nodeTable{
-		root:   root,
-		byID:   map[uint64]*node{rootID: root},
-		byIno:  map[uint64]*node{st.Ino: root},
-		subs:   map[link]*node{},
+		root:  root,
+		byID:  map[uint64]*node{rootID: root},
+		byIno: map[uint64]*node{st.Ino: root},
+		subs:  map[link]*node{},
 
 		orphans: map[*node]int{},
-		next:   rootID,
-		rootFD: rootFD,
+		next:    rootID,
+		rootFD:  rootFD,
 	}
 	t.fds.max = maxFDs
 	root.dir = &dirFD{fd: rootFD, node: root, refs: 1} // never released, so never evicted
