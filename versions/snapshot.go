@@ -46,7 +46,10 @@ const (
 )
 
 // ID of the record: keyed nowhere, BLAKE3-256 of its encoding.
-func (s *Snapshot) ID() chunk.ID { return blake3.Sum256(s.Encode()) }
+func (s *Snapshot) ID() chunk.ID { return SnapshotID(s.Encode()) }
+
+// SnapshotID is the id of the record that has this encoding.
+func SnapshotID(encoded []byte) chunk.ID { return blake3.Sum256(encoded) }
 
 // Encode writes the record in its one canonical form.
 func (s *Snapshot) Encode() []byte {
