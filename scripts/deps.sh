@@ -5,7 +5,7 @@
 # only says what is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-unset GOFLAGS
+export PATH="$PWD/.tools/go/bin:$PATH:/usr/local/go/bin"
 
 # want COMMAND PACKAGE: PACKAGE is missing unless COMMAND is there.
 missing=()
