@@ -23,9 +23,9 @@ func newAddCommand(e *env) *cobra.Command {
 		Use:   "add DIR",
 		Short: "Make a directory a folder: mounted, versioned, synchronised",
 		Long: `Make a directory a folder. It is mounted over itself: the files stay where they
-are, as plain files, and when syncfs stops the directory is simply there. Nothing
-that a program wrote and closed is lost until the folder's retention removes it;
-without a retention policy every version is kept.`,
+are, as plain files, and when syncfs stops the directory is simply there.
+Nothing that a program wrote and closed is lost until the folder's retention
+removes it; without a retention policy every version is kept.`,
 		Example: `  syncfs add ~/Documents
   syncfs add ~/Documents --name docs
   syncfs add /srv/data --no-mount      # watched as a plain directory`,

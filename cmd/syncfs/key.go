@@ -14,9 +14,9 @@ func newKeyCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
 		Short: "List, add, remove and change what opens the repository",
-		Long: `List, add, remove and change what opens the repository: passphrases, and the keys
-of the machines that are connected. A machine that was lost is locked out by
-removing its key.`,
+		Long: `List, add, remove and change what opens the repository: passphrases, and the
+keys of the machines that are connected. A machine that was lost is locked out
+by removing its key.`,
 		Example: `  syncfs key list
   syncfs key add --label safe
   syncfs key passwd
@@ -95,8 +95,8 @@ func newKeyRemoveCommand(e *env) *cobra.Command {
 	return &cobra.Command{
 		Use:   "remove ID",
 		Short: "Remove a passphrase, or lock a machine out",
-		Long: `Remove a passphrase, or lock a machine out. The last passphrase is refused. What a
-machine has read before, it knows.`,
+		Long: `Remove a passphrase, or lock a machine out. The last passphrase is refused. What
+a machine has read before, it knows.`,
 		Example: `  syncfs key remove 1f2e3d4c`,
 		Args:    exactArgs("ID"),
 		RunE: runE(func(ctx context.Context, args []string) error {
@@ -144,9 +144,10 @@ func newKeyPasswdCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "passwd [ID]",
 		Short: "Change a passphrase",
-		Long: `Change a passphrase: a key for the new one is added, then the old one is removed.
-ID is needed where there are several. The old passphrase is not asked for, since
-this machine has a key of its own. Machines that are connected stay connected.`,
+		Long: `Change a passphrase: a key for the new one is added, then the old one is
+removed. ID is needed where there are several. The old passphrase is not asked
+for, since this machine has a key of its own. Machines that are connected stay
+connected.`,
 		Example: `  syncfs key passwd
   syncfs key passwd 1f2e3d4c --new-password-file new.txt`,
 		Args: rangeArgs(1),

@@ -35,6 +35,7 @@ func newRootCommand(e *env) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2
 	root.PersistentFlags().BoolVarP(&e.quiet, "quiet", "q", false, "print only errors and what was asked for")
 	root.PersistentFlags().CountVarP(&e.verbose, "verbose", "v", "say more; twice for debugging")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {

@@ -31,12 +31,13 @@ func newServeCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Serve a repository to other machines",
-		Long: `Serve a repository, in a directory of this machine, to other machines. The server
-never sees a passphrase or a name of a file.
+		Long: `Serve a repository, in a directory of this machine, to other machines. The
+server never sees a passphrase or a name of a file.
 
 Without --key, and when there is no token yet, a first key is made and printed
-once. "syncfs serve token" makes keys with fewer rights. With --tls a certificate
-is made and its fingerprint printed, for clients to pin at init and connect.`,
+once. "syncfs serve token" makes keys with fewer rights. With --tls a
+certificate is made and its fingerprint printed, for clients to pin at init and
+connect.`,
 		Example: `  syncfs serve --data /srv/syncfs --listen 127.0.0.1:5000
   syncfs serve --data /srv/syncfs --listen :5000 --tls
   syncfs serve token add --data /srv/syncfs --role append laptop`,

@@ -16,8 +16,8 @@ func newUmountCommand(e *env) *cobra.Command {
 		Use:     "umount NAME|DIR",
 		Aliases: []string{"unmount"},
 		Short:   "Unmount a folder, or what is mounted at a directory",
-		Long: `Unmount a folder: its directory is a plain directory again, and nothing is synced
-until it is mounted again. Of a read-only mount, give the directory.`,
+		Long: `Unmount a folder: its directory is a plain directory again, and nothing is
+synced until it is mounted again. Of a read-only mount, give the directory.`,
 		Example: `  syncfs umount docs
   syncfs umount /mnt/then`,
 		Args: exactArgs("NAME or DIR"),

@@ -26,12 +26,12 @@ func newUpCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "up [DIR]",
 		Short: "All of it in one: a repository if there is none, a folder, mounted and synced",
-		Long: `All of it in one: make a repository on this machine if it is connected with none,
-make DIR (~/Sync) a folder if it is none, start the background process, mount.
-Doing it again does no harm.
+		Long: `All of it in one: make a repository on this machine if it is connected with
+none, make DIR (~/Sync) a folder if it is none, start the background process,
+mount. Doing it again does no harm.
 
-The repository is made below $XDG_DATA_HOME/syncfs. Without a passphrase from the
-user one is made, and shown once on the recovery sheet.`,
+The repository is made below $XDG_DATA_HOME/syncfs. Without a passphrase from
+the user one is made, and shown once on the recovery sheet.`,
 		Example: `  syncfs up
   syncfs up ~/Documents
   syncfs status ; ls ~/Documents/.versions ; syncfs stop`,
