@@ -101,12 +101,13 @@ func (w *world) metric(name string) float64 {
 }
 
 func TestAnUploadThatIsCutGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	w := serve(t, worldOptions{})
 	wire := newWire(t, w)
 	// No connection lives long enough for the whole object.
 	wire.spoil("limit_data", "upstream", `{"bytes":6291456}`)
 	c := w.client(func(o *remote.ClientOptions) { o.URL = wire.url })
-	const size = 20 << 20
+	const size = 14 << 20
 	data := randomBytes(1, size)
 	var told atomic.Int64
 	ctx := remote.WithProgress(t.Context(), func(n int64) { told.Add(n) })
@@ -126,6 +127,7 @@ func TestAnUploadThatIsCutGoesOnWhereItWas(t *testing.T) {
 }
 
 func TestADownloadThatIsCutGoesOnWhereItWas(t *testing.T) {
+	t.Parallel()
 	w := serve(t, worldOptions{})
 	const size = 20 << 20
 	data := randomBytes(2, size)
@@ -152,6 +154,7 @@ func TestADownloadThatIsCutGoesOnWhereItWas(t *testing.T) {
 func TestAConnectionThatStandsStillIsNoticed(t *testing.T) {
 	for _, useTLS := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tls %v", useTLS), func(t *testing.T) {
+			t.Parallel()
 			w := serve(t, worldOptions{tls: useTLS})
 			wire := newWire(t, w)
 			c := w.client(func(o *remote.ClientOptions) { o.URL, o.Stall = wire.url, 500*time.Millisecond })
@@ -181,6 +184,7 @@ func TestAConnectionThatStandsStillIsNoticed(t *testing.T) {
 }
 
 func TestADeadConnectionEndsAsOffline(t *testing.T) {
+	t.Parallel()
 	w := serve(t, worldOptions{})
 	wire := newWire(t, w)
 	wire.spoil("timeout", "downstream", `{"timeout":0}`)
@@ -203,6 +207,7 @@ func TestADeadConnectionEndsAsOffline(t *testing.T) {
 }
 
 func TestResetsAreTriedAgain(t *testing.T) {
+	t.Parallel()
 	w := serve(t, worldOptions{})
 	wire := newWire(t, w)
 	c := w.client(func(o *remote.ClientOptions) { o.URL = wire.url })
@@ -224,6 +229,7 @@ func TestResetsAreTriedAgain(t *testing.T) {
 }
 
 func TestALostAnswerToAPutIsNoCollision(t *testing.T) {
+	t.Parallel()
 	w := serve(t, worldOptions{})
 	wire := newWire(t, w)
 	// The request gets through and its answer does not.
@@ -248,6 +254,7 @@ func TestALostAnswerToAPutIsNoCollision(t *testing.T) {
 }
 
 func TestASlowWireIsNotCut(t *testing.T) {
+	t.Parallel()
 	w := serve(t, worldOptions{change: func(o *remote.ServerOptions) { o.Limits.Stall = 400 * time.Millisecond }})
 	wire := newWire(t, w)
 	wire.spoil("bandwidth", "upstream", `{"rate":1500}`) // KB/s: the upload takes several stall times
@@ -262,6 +269,7 @@ func TestASlowWireIsNotCut(t *testing.T) {
 }
 
 func TestABrokenEventStreamEndsWatch(t *testing.T) {
+	t.Parallel()
 	w := serve(t, worldOptions{change: func(o *remote.ServerOptions) { o.Limits.KeepAlive = 50 * time.Millisecond }})
 	wire := newWire(t, w)
 	c := w.client(func(o *remote.ClientOptions) { o.URL = wire.url })

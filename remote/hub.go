@@ -21,12 +21,23 @@ type hub struct {
 type subscriber struct {
 	events chan []byte
 	slow   chan struct{} // closed when the queue overflowed
+	cut    func()        // ends a write that hangs
+}
+
+// dropped tells whether the queue overflowed.
+func (s *subscriber) dropped() bool {
+	select {
+	case <-s.slow:
+		return true
+	default:
+		return false
+	}
 }
 
 func newHub() *hub { return &hub{subs: map[*subscriber]struct{}{}} }
 
-func (h *hub) subscribe() *subscriber {
-	s := &subscriber{events: make(chan []byte, eventQueue), slow: make(chan struct{})}
+func (h *hub) subscribe(cut func()) *subscriber {
+	s := &subscriber{events: make(chan []byte, eventQueue), slow: make(chan struct{}), cut: cut}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.subs[s] = struct{}{}
@@ -61,6 +72,7 @@ func (h *hub) publish(head blob.Head, c blob.Commit) error {
 		case s.events <- event:
 		default:
 			close(s.slow)
+			s.cut()
 			delete(h.subs, s)
 		}
 	}
