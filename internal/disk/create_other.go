@@ -113,3 +113,9 @@ func (d *Dir) SetMeta(name string, m Meta) (Stat, []Note, error) {
 func (d *Dir) SetSelfMeta(m Meta) (Stat, []Note, error) { return d.SetMeta(".", m) }
 
 func (d *Dir) undo(name string, _ versions.Kind) { _ = d.root.Remove(name) }
+
+// Mark reads one of our own attributes of the directory: not on this system.
+func (d *Dir) Mark(string) (string, error) { return "", errors.ErrUnsupported }
+
+// SetMark sets one of our own attributes of the directory: not on this system.
+func (d *Dir) SetMark(string, string) error { return errors.ErrUnsupported }

@@ -208,3 +208,12 @@ func retry(call func() (int, error)) (int, error) {
 		}
 	}
 }
+
+// File opens a directory in this one as an *os.File.
+func (d *Dir) File(name string) (*os.File, error) {
+	sub, err := d.OpenDir(name)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(sub.fd), sub.path), nil
+}

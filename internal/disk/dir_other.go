@@ -130,3 +130,6 @@ func typeBits(mode os.FileMode) uint32 {
 	}
 	return TypeSocket // devices as well: they are not kept here
 }
+
+// File opens a directory in this one as an *os.File.
+func (d *Dir) File(name string) (*os.File, error) { return os.Open(filepath.Join(d.path, name)) }

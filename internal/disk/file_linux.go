@@ -160,3 +160,6 @@ func lease(fd, kind int) bool {
 
 // Quiet: see the function Quiet.
 func (f *File) Quiet() bool { return Quiet(f.fd) }
+
+// Unused: see the function Unused.
+func (f *File) Unused() bool { return Unused(f.fd) }

@@ -57,3 +57,6 @@ func (f *File) Holes(int64) ([]versions.Range, error) { return nil, nil }
 // Quiet is always true: this system does not let us know. What remains is that
 // a file's size and times must be equal before and after it was read.
 func (f *File) Quiet() bool { return true }
+
+// Unused is always true: this system does not let us know.
+func (f *File) Unused() bool { return true }

@@ -190,3 +190,23 @@ func (i inode) setXattrs(want map[string][]byte, fresh bool) (notes []Note) {
 	slices.SortFunc(notes, func(a, b Note) int { return strings.Compare(a.Err.Error(), b.Err.Error()) })
 	return notes
 }
+
+// Mark reads one of our own attributes of the directory; "" when there is none.
+func (d *Dir) Mark(name string) (string, error) {
+	value, err := openInode(d.fd).value(name)
+	if errors.Is(err, unix.ENODATA) {
+		return "", nil
+	}
+	if err != nil {
+		return "", d.fail("getxattr", "", err)
+	}
+	return string(value), nil
+}
+
+// SetMark sets one of our own attributes of the directory.
+func (d *Dir) SetMark(name, value string) error {
+	if err := openInode(d.fd).set(name, []byte(value)); err != nil {
+		return d.fail("setxattr", "", err)
+	}
+	return nil
+}

@@ -1,0 +1,432 @@
+package folder
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/versions"
+)
+
+var errNotLast = errors.New("this is not the last state that was built")
+
+// Record makes b the state that later builds and scans compare with. Call it
+// once the snapshot of b is durable. Not called, the same changes are found
+// again.
+func (f *Folder) Record(b *Built) error {
+	f.change.Lock()
+	defer f.change.Unlock()
+	if b.build == nil || f.built != b.build {
+		return fmt.Errorf("record %s: %w", f.o.Root.Path(), errNotLast)
+	}
+	if err := f.save(b.build); err != nil {
+		f.drop()
+		return err
+	}
+	b.build.spill.close()
+	f.built = nil
+	return nil
+}
+
+// save writes what a build found into the records, and what was in flight is
+// done. What Applied changed since the build began is not overwritten: it is
+// looked at again. With change held.
+//
+// A crash in the middle leaves records that do not fit together; Scan sees it.
+func (f *Folder) save(b *build) error {
+	f.mu.Lock()
+	replaced := make(map[string]bool, len(f.replaced))
+	for dir := range f.replaced {
+		replaced[dir] = true
+	}
+	f.mu.Unlock()
+	err := f.o.Records.Update(func(set func(string, []byte) error) error {
+		if len(b.gone) > 0 {
+			err := b.spill.each(func(dir string, _ []byte) error {
+				delete(b.gone, dir) // it went and came
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		for dir := range b.gone {
+			if replaced[dir] {
+				continue
+			}
+			if err := set(dir, nil); err != nil {
+				return err
+			}
+		}
+		err := b.spill.each(func(dir string, record []byte) error {
+			if replaced[dir] {
+				return nil
+			}
+			return set(dir, record)
+		})
+		if err != nil {
+			return err
+		}
+		return set(rootKey, b.root.encode())
+	})
+	if err != nil {
+		return fmt.Errorf("record %s: %w", f.o.Root.Path(), err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.flight = nil
+	now := f.o.Now()
+	for dir := range replaced {
+		m := f.dirty.node(dir)
+		m.stamp(now)
+		m.self, m.all, m.relist = true, true, true
+	}
+	for key, group := range b.links {
+		f.links[key] = &linked{group}
+	}
+	return nil
+}
+
+// Recorded is the entry that was last taken or applied at path, and the
+// signature its inode had then; io/fs.ErrNotExist.
+func (f *Folder) Recorded(path string) (versions.Entry, disk.Sig, error) {
+	if path == "" {
+		r, known, err := f.rootRecord()
+		if err != nil {
+			return versions.Entry{}, disk.Sig{}, err
+		}
+		if !known || r.entry == nil {
+			return versions.Entry{}, disk.Sig{}, &fs.PathError{Op: "recorded", Path: path, Err: fs.ErrNotExist}
+		}
+		return *r.entry, r.sig, nil
+	}
+	r, c, err := f.recorded(path)
+	if err != nil {
+		return versions.Entry{}, disk.Sig{}, err
+	}
+	if c == nil {
+		return versions.Entry{}, disk.Sig{}, &fs.PathError{Op: "recorded", Path: path, Err: fs.ErrNotExist}
+	}
+	e, err := c.entry()
+	if err != nil {
+		return versions.Entry{}, disk.Sig{}, err
+	}
+	sig := c.sig
+	sig.Dev = r.dev
+	return e, sig, nil
+}
+
+// recorded finds path in its directory's record; nil when it is not there.
+func (f *Folder) recorded(path string) (*record, *child, error) {
+	dir, name := split(path)
+	data, err := f.o.Records.Get(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("record of directory %q: %w", dir, err)
+	}
+	if data == nil {
+		return nil, nil, nil
+	}
+	r, err := parseRecord(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("record of directory %q: %w", dir, err)
+	}
+	c, err := r.find(name)
+	if err != nil {
+		return nil, nil, fmt.Errorf("record of directory %q: %w", dir, err)
+	}
+	return r, c, nil
+}
+
+// Applied is one path that the applier changed. Of a directory, the entry's
+// Tree, Size and Count do not matter: its listing is that of what is recorded
+// in it.
+type Applied struct {
+	Path  string
+	Entry *versions.Entry
+	Sig   disk.Sig
+}
+
+// Applied records that path now holds e, put there by our own applier (nil: it
+// is gone), with the signature read back from the disk. The next Build makes
+// the listings anew.
+func (f *Folder) Applied(changes []Applied) error {
+	f.change.Lock()
+	defer f.change.Unlock()
+	byDir := make(map[string][]Applied)
+	for _, c := range changes {
+		dir, _ := split(c.Path)
+		if c.Path == "" {
+			dir = rootKey
+		}
+		byDir[dir] = append(byDir[dir], c)
+	}
+	dirs := make([]string, 0, len(byDir))
+	for dir := range byDir {
+		dirs = append(dirs, dir)
+	}
+	slices.Sort(dirs)
+	gone, fresh := f.appliedDirs(changes)
+	err := f.o.Records.Update(func(set func(string, []byte) error) error {
+		for _, dir := range dirs {
+			if dir == rootKey || gone[dir] {
+				continue
+			}
+			record, err := f.applyTo(dir, byDir[dir], fresh[dir])
+			if err != nil {
+				return err
+			}
+			delete(fresh, dir)
+			if err := set(dir, record); err != nil {
+				return err
+			}
+		}
+		for dir := range gone {
+			if err := set(dir, nil); err != nil {
+				return err
+			}
+		}
+		for dir := range fresh { // empty directories
+			var w recordWriter
+			if err := set(dir, w.finish([32]byte{}, 0, true)); err != nil {
+				return err
+			}
+		}
+		return f.applyRoot(byDir[rootKey], set)
+	})
+	if err != nil {
+		return fmt.Errorf("record what was applied: %w", err)
+	}
+	f.appliedMarks(changes, dirs)
+	return nil
+}
+
+// appliedDirs lists the directories that went, with all recorded below them,
+// and those that came.
+func (f *Folder) appliedDirs(changes []Applied) (gone, fresh map[string]bool) {
+	gone, fresh = make(map[string]bool), make(map[string]bool)
+	for _, c := range changes {
+		if c.Path == "" {
+			continue
+		}
+		_, old, err := f.recorded(c.Path)
+		was := err == nil && old != nil && old.isDir()
+		is := c.Entry != nil && c.Entry.Kind == versions.Dir
+		switch {
+		case was && !is:
+			f.below(c.Path, gone)
+		case is && !was:
+			fresh[c.Path] = true
+		}
+	}
+	for dir := range fresh {
+		delete(gone, dir)
+	}
+	return gone, fresh
+}
+
+// below adds dir and all directories recorded below it to list.
+func (f *Folder) below(dir string, list map[string]bool) {
+	list[dir] = true
+	data, err := f.o.Records.Get(dir)
+	if err != nil || data == nil {
+		return
+	}
+	r, err := parseRecord(data)
+	if err != nil {
+		return
+	}
+	_ = r.each(func(c child) error { // what cannot be read is not below
+		if c.isDir() {
+			f.below(join(dir, c.name), list)
+		}
+		return nil
+	})
+}
+
+// applyTo returns the record of dir with changes made in it, stale.
+func (f *Folder) applyTo(dir string, changes []Applied, fresh bool) ([]byte, error) {
+	var old *record
+	if !fresh {
+		data, err := f.o.Records.Get(dir)
+		if err != nil {
+			return nil, err
+		}
+		if data != nil {
+			if old, err = parseRecord(data); err != nil {
+				return nil, fmt.Errorf("record of directory %q: %w", dir, err)
+			}
+		}
+	}
+	last := make(map[string]edit)
+	dev := uint64(0)
+	for _, c := range changes {
+		_, name := split(c.Path)
+		e := edit{name: name}
+		if c.Entry != nil {
+			one := *c.Entry
+			one.Name = name
+			e.to = newChild(one, c.Sig, 0)
+			dev = c.Sig.Dev
+		}
+		last[name] = e
+	}
+	edits := make([]edit, 0, len(last))
+	for _, e := range last {
+		edits = append(edits, e)
+	}
+	slices.SortFunc(edits, func(x, y edit) int { return strings.Compare(x.name, y.name) })
+	var w recordWriter
+	if err := old.merge(edits, func(c *child) error { w.add(c); return nil }); err != nil {
+		return nil, fmt.Errorf("record of directory %q: %w", dir, err)
+	}
+	var tree [32]byte
+	if old != nil {
+		tree, dev = old.tree, old.dev
+	}
+	return w.finish(tree, dev, true), nil
+}
+
+func (f *Folder) applyRoot(changes []Applied, set func(string, []byte) error) error {
+	if len(changes) == 0 {
+		return nil
+	}
+	r, _, err := f.rootRecord()
+	if err != nil {
+		return err
+	}
+	c := changes[len(changes)-1]
+	if c.Entry != nil {
+		e := *c.Entry
+		e.Name = ""
+		if r.entry != nil {
+			e.Tree, e.Size, e.Count = r.entry.Tree, r.entry.Size, r.entry.Count
+		}
+		r.entry, r.sig = &e, c.Sig
+	}
+	return set(rootKey, r.encode())
+}
+
+// appliedMarks clears what the applier's own steps made dirty, and has the
+// listings written again.
+func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
+	same := make([]bool, len(changes))
+	for i, c := range changes {
+		same[i] = f.stands(c)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.o.Now()
+	for i, c := range changes {
+		f.explain(c.Path, now)
+		if r, ok := f.explained[c.Path]; ok {
+			r.applied = &changes[i]
+			f.explained[c.Path] = r
+		}
+		if c.Entry != nil && c.Entry.Kind == versions.Dir {
+			f.dirty.node(c.Path).relist = true
+		}
+		if same[i] {
+			f.dirty.clear(c.Path)
+		}
+		if c.Entry != nil && c.Entry.Link != [16]byte{} {
+			f.links[f.inodeOf(c.Sig)] = &linked{c.Entry.Link}
+		}
+	}
+	for _, dir := range dirs {
+		if dir == rootKey {
+			dir = ""
+		}
+		f.dirty.node(dir).relist = true
+		f.replaced[dir] = true
+	}
+}
+
+// stands tells whether the disk still holds what was applied.
+func (f *Folder) stands(c Applied) bool {
+	st, err := f.lstat(c.Path)
+	if c.Entry == nil {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return err == nil && st.Same(c.Sig)
+}
+
+func (f *Folder) lstat(path string) (disk.Stat, error) {
+	dir, name := split(path)
+	d, err := f.o.Root.OpenDir(dir)
+	if err != nil {
+		return disk.Stat{}, err
+	}
+	defer d.Close()
+	if name == "" {
+		return d.Self()
+	}
+	return d.Stat(name)
+}
+
+// Reasons for which a step must not be made.
+var (
+	ErrDirty   = errors.New("it has changes that are not recorded")
+	ErrChanged = errors.New("it is not as it was recorded")
+	ErrInUse   = errors.New("somebody has it open for writing")
+)
+
+// Unchanged is the check before a visible step: nil when path is not dirty, its
+// inode has the recorded signature (or is absent, when nothing is recorded) and
+// nobody has it open for writing. Of a directory that is the same inode, its
+// times may have moved.
+func (f *Folder) Unchanged(path string) error {
+	if f.Dirty(path) {
+		return fmt.Errorf("%s: %w", path, ErrDirty)
+	}
+	if path == "" {
+		return nil // the root is always itself
+	}
+	_, c, err := f.recorded(path)
+	if err != nil {
+		return err
+	}
+	dir, name := split(path)
+	d, err := f.o.Root.OpenDir(dir)
+	if errors.Is(err, fs.ErrNotExist) && c == nil {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", path, ErrChanged, err)
+	}
+	defer d.Close()
+	st, err := d.Stat(name)
+	absent := errors.Is(err, fs.ErrNotExist)
+	switch {
+	case absent && c == nil:
+		return nil
+	case absent, c == nil && err == nil:
+		return fmt.Errorf("%s: %w", path, ErrChanged)
+	case err != nil:
+		return err
+	case c.isDir() && st.Type() == disk.TypeDir && c.sig.Ino == st.Ino:
+		return nil
+	case !c.sig.Same(st.Sig), c.flags&(childRacy|childUnstable) != 0:
+		return fmt.Errorf("%s: %w", path, ErrChanged)
+	case !isFile(st.Sig):
+		return nil
+	}
+	file, err := d.Open(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // not even ours to read: its signature is all there is
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", path, ErrChanged, err)
+	}
+	defer file.Close()
+	if !file.Quiet() {
+		return fmt.Errorf("%s: %w", path, ErrInUse)
+	}
+	// Whoever was there until now may have written.
+	if st, err := d.Stat(name); err != nil || !c.sig.Same(st.Sig) {
+		return fmt.Errorf("%s: %w", path, ErrChanged)
+	}
+	return nil
+}
