@@ -2,10 +2,24 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/syncfs/syncfs/internal/atomicfile"
 	"github.com/syncfs/syncfs/internal/config"
+	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/meta"
+	"github.com/syncfs/syncfs/internal/store"
+	"github.com/syncfs/syncfs/internal/syncer"
+	"github.com/syncfs/syncfs/versions"
 )
 
 // Options of the agent.
@@ -24,11 +38,234 @@ type Options struct {
 	Ready   func(Status) // called once, when every folder is being served; may be nil
 	Logger  *slog.Logger // nil: discard
 	Now     func() time.Time
-	Host    string // nil values: the host's and the user's name
+	Host    string // "": the host's and the user's name
 	User    string
 }
+
+// Agent is the running process.
+type Agent struct {
+	o     Options
+	log   *slog.Logger
+	repo  *Repository
+	store *store.Store
+	lines *line.Lines
+	db    *meta.DB
+	packs *syncer.Packs
+	ops   *operations
+	since time.Time
+	stop  context.CancelFunc
+
+	trees    *versions.Trees
+	contents *versions.Contents
+
+	work errgroup.Group // everything that runs; waited for by Run
+
+	registry sync.Mutex // held while the list of folders is changed
+
+	mu     sync.Mutex // guards all below
+	ctx    context.Context
+	hosts  []*host
+	online bool
+	why    error // not online
+	notes  []string
+}
+
+// stopTime is how long a clean stop may take to send what waits.
+const stopTime = 5 * time.Second
 
 // Run is the agent: it serves until ctx ends or a client says Stop, then
 // unmounts, sends what is quickly sent, and returns. ErrRunning with the pid of
 // the one that runs; ErrNotConnected. It works without the remote.
-func Run(ctx context.Context, o Options) error { panic("skeleton") }
+func Run(ctx context.Context, o Options) error {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Host == "" {
+		o.Host = hostName()
+	}
+	if o.User == "" {
+		o.User = userName()
+	}
+	a := &Agent{o: o, log: o.Logger, packs: &syncer.Packs{}, ops: &operations{}, since: o.Now()}
+	if _, err := readRepository(o.Dirs); err != nil {
+		return err
+	}
+	lock, err := takeLock(lockFile(o.Dirs))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	// Nothing of the agent may stand below one of its own mounts.
+	if err := os.Chdir(string(filepath.Separator)); err != nil {
+		return err
+	}
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	defer a.close()
+	return a.serve(ctx)
+}
+
+// open opens everything that is not a folder.
+func (a *Agent) open(ctx context.Context) (err error) {
+	if a.repo, err = OpenRepository(ctx, a.o.Dirs, a.log); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
+	}()
+	if err := atomicfile.MkdirAll(spoolDir(a.o.Dirs), 0o700); err != nil {
+		return err
+	}
+	a.store, err = store.Open(ctx, a.repo.Remote, a.repo.Keys, store.Options{
+		SpoolDir: spoolDir(a.o.Dirs), SpoolLimit: a.o.SpoolLimit,
+		CacheDir: chunkCacheDir(a.o.Dirs), CacheLimit: a.o.CacheLimit,
+		Logger: a.log, Now: a.o.Now,
+	})
+	if err != nil {
+		return err
+	}
+	a.lines = line.New(a.repo.Remote, a.repo.Keys)
+	if a.db, err = a.openDatabase(); err != nil {
+		return err
+	}
+	chunks := &roomyChunks{Store: a.store}
+	a.trees = versions.NewTrees(chunks, a.repo.Keys.NameSecret())
+	a.contents = versions.NewContents(chunks, a.repo.Keys.GearSecret())
+	return nil
+}
+
+func (a *Agent) close() {
+	if a.db != nil {
+		if err := a.db.Close(); err != nil {
+			a.log.Error("close the local database", "err", err)
+		}
+	}
+	if a.store != nil {
+		if err := a.store.Close(); err != nil {
+			a.log.Error("close the store", "err", err)
+		}
+	}
+	a.repo.Close()
+}
+
+// serve runs until ctx ends or a client stops it.
+func (a *Agent) serve(parent context.Context) error {
+	ctx, stop := context.WithCancel(parent)
+	defer stop()
+	a.stop = stop
+	listener, err := listen(a.o.Dirs)
+	if err != nil {
+		return err
+	}
+	// What runs ends when we say so, not when ctx does: stopping takes care of
+	// what waits.
+	running, end := context.WithCancel(context.WithoutCancel(parent))
+	defer end()
+	a.mu.Lock()
+	a.ctx = running
+	a.mu.Unlock()
+	folders, err := readFolders(a.o.Dirs)
+	if err != nil {
+		listener.Close()
+		return err
+	}
+	for _, f := range folders {
+		if a.o.Only == nil || slices.Contains(a.o.Only, f.Name) {
+			h := a.newHost(f)
+			if !f.Stopped {
+				h.start()
+			}
+		}
+	}
+	control := a.newControl()
+	a.work.Go(func() error { return control.serve(listener) })
+	a.work.Go(func() error { a.watch(running); return nil })
+	a.work.Go(func() error { a.announce(ctx); return nil })
+
+	<-ctx.Done()
+	a.log.Info("stopping")
+	a.stopHosts()
+	end()
+	control.close()
+	return a.work.Wait()
+}
+
+// announce calls Ready when every folder is served, or has told why not.
+func (a *Agent) announce(ctx context.Context) {
+	for _, h := range a.allHosts() {
+		select {
+		case <-h.tried():
+		case <-ctx.Done():
+			return
+		}
+	}
+	if a.o.Ready != nil {
+		a.o.Ready(a.status())
+	}
+}
+
+// stopHosts unmounts everything and sends what is quickly sent, all at once.
+func (a *Agent) stopHosts() {
+	var g errgroup.Group
+	for _, h := range a.allHosts() {
+		g.Go(func() error { return h.stop(false) })
+	}
+	if err := g.Wait(); err != nil {
+		a.log.Warn("stop", "err", err)
+	}
+}
+
+func (a *Agent) allHosts() []*host {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.hosts)
+}
+
+// find returns the host of a folder by name, or by a path that it serves.
+func (a *Agent) find(name string) (*host, error) {
+	for _, h := range a.allHosts() {
+		if h.folder.Name == name || h.folder.Path == name {
+			return h, nil
+		}
+	}
+	return nil, fmt.Errorf("%w on this machine: %q", ErrUnknown, name)
+}
+
+// openDatabase opens the local database, and builds a new one when it is broken.
+func (a *Agent) openDatabase() (*meta.DB, error) {
+	dir := databaseDir(a.o.Dirs)
+	_, statErr := os.Stat(dir)
+	db, err := meta.Open(dir, a.log)
+	if errors.Is(err, meta.ErrBroken) {
+		aside := dir + ".broken"
+		if rerr := os.RemoveAll(aside); rerr != nil {
+			return nil, errors.Join(err, rerr)
+		}
+		if rerr := os.Rename(dir, aside); rerr != nil {
+			return nil, errors.Join(err, rerr)
+		}
+		a.tell(fmt.Sprintf("the local database was broken (%v); it lies in %s, and a new one is being built from the folders and the remote", err, aside))
+		return meta.Open(dir, a.log)
+	}
+	if err == nil && statErr != nil {
+		if folders, ferr := readFolders(a.o.Dirs); ferr == nil && len(folders) > 0 {
+			a.tell("the local database was missing; a new one is being built from the folders and the remote")
+		}
+	}
+	return db, err
+}
+
+// tell notes something that the agent did by itself.
+func (a *Agent) tell(text string) {
+	a.log.Warn(text)
+	a.mu.Lock()
+	a.notes = append(a.notes, text)
+	a.mu.Unlock()
+	a.ops.add(Operation{Time: a.o.Now(), What: "note", Text: text})
+}

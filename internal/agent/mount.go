@@ -20,4 +20,4 @@ type ReadOnlyOptions struct {
 }
 
 // MountReadOnly serves a read-only mount until ctx ends or it is unmounted.
-func MountReadOnly(ctx context.Context, o ReadOnlyOptions) error { panic("skeleton") }
+func MountReadOnly(ctx context.Context, o ReadOnlyOptions) error { return mountReadOnly(ctx, o) }

@@ -2,45 +2,178 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
+	"slices"
 	"time"
 
+	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/config"
 	"github.com/syncfs/syncfs/internal/line"
 	"github.com/syncfs/syncfs/internal/meta"
 	"github.com/syncfs/syncfs/internal/store"
+	"github.com/syncfs/syncfs/internal/syncer"
 	"github.com/syncfs/syncfs/versions"
 )
 
 // Reader reads the past of a repository in the command's own process: snapshot
 // lists come from the agent if one runs, else from the local database and the
 // remote; content from the caches and the remote.
-type Reader struct{}
+type Reader struct {
+	repo     *Repository
+	dirs     config.Dirs
+	store    *store.Store
+	lines    *line.Lines
+	trees    *versions.Trees
+	contents *versions.Contents
+	client   *Client  // nil: no agent runs
+	db       *meta.DB // nil: the agent has it
+	log      *slog.Logger
+	now      func() time.Time
+	local    []registered
+	loaded   map[string]bool // folders whose records were read from the remote
+}
 
 // OpenReader opens the repository of this HOME for reading; ErrNotConnected.
 func OpenReader(ctx context.Context, dirs config.Dirs, log *slog.Logger) (*Reader, error) {
-	panic("skeleton")
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	r := &Reader{dirs: dirs, log: log, now: time.Now, loaded: map[string]bool{}}
+	if err := r.open(ctx, log); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func (r *Reader) open(ctx context.Context, log *slog.Logger) (err error) {
+	if r.repo, err = OpenRepository(ctx, r.dirs, log); err != nil {
+		return err
+	}
+	if r.local, err = readFolders(r.dirs); err != nil {
+		return err
+	}
+	o := store.Options{CacheDir: chunkCacheDir(r.dirs), Logger: log}
+	r.client, err = Dial(r.dirs)
+	if errors.Is(err, ErrNotRunning) {
+		if r.db, err = meta.Open(databaseDir(r.dirs), log); err != nil {
+			return err
+		}
+		o.SpoolDir = spoolDir(r.dirs) // nobody else has it
+	}
+	if err != nil {
+		return err
+	}
+	if r.store, err = store.Open(ctx, r.repo.Remote, r.repo.Keys, o); err != nil {
+		return err
+	}
+	r.lines = line.New(r.repo.Remote, r.repo.Keys)
+	chunks := &readChunks{Store: r.store, client: r.client}
+	r.trees = versions.NewTrees(chunks, r.repo.Keys.NameSecret())
+	r.contents = versions.NewContents(chunks, r.repo.Keys.GearSecret())
+	return nil
 }
 
 // Close closes everything.
-func (r *Reader) Close() error { panic("skeleton") }
-
-// Place is a path within a folder.
-type Place struct {
-	Folder FolderInfo
-	Rel    string            // slash-separated; "" is the folder itself
-	At     *versions.Instant // set when the path was one inside .versions/INSTANT/
+func (r *Reader) Close() error {
+	var errs []error
+	if r.store != nil {
+		errs = append(errs, r.store.Close())
+	}
+	if r.db != nil {
+		errs = append(errs, r.db.Close())
+	}
+	if r.client != nil {
+		errs = append(errs, r.client.Close())
+	}
+	if r.repo != nil {
+		errs = append(errs, r.repo.Close())
+	}
+	return errors.Join(errs...)
 }
 
-// Locate finds the folder of an argument: a path in a local folder (also below
-// .versions/INSTANT), or NAME:REL for any folder of the repository. ErrOutside
-// names the folders that there are.
-func (r *Reader) Locate(ctx context.Context, arg string) (Place, error) { panic("skeleton") }
+// readChunks reads from the remote and the caches, and from the agent what only
+// its spool has.
+type readChunks struct {
+	*store.Store
+	client *Client
+}
+
+// Get is store.Store.Get.
+func (c *readChunks) Get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, error) {
+	data, err := c.Store.Get(ctx, kind, id)
+	if err == nil || c.client == nil {
+		return data, err
+	}
+	if fromAgent, aerr := c.client.chunk(ctx, kind, id); aerr == nil {
+		return fromAgent, nil
+	}
+	return data, err
+}
+
+// Trees reads listings.
+func (r *Reader) Trees() *versions.Trees { return r.trees }
+
+// Contents reads files.
+func (r *Reader) Contents() *versions.Contents { return r.contents }
+
+// Store is the chunk store, open for reading.
+func (r *Reader) Store() *store.Store { return r.store }
+
+// Lines are the folders on the remote.
+func (r *Reader) Lines() *line.Lines { return r.lines }
+
+func isOffline(err error) bool { return errors.Is(err, blob.ErrOffline) }
 
 // Folders lists all folders of the repository, here or not; offline those that
 // this machine knows of.
-func (r *Reader) Folders(ctx context.Context) ([]FolderInfo, error) { panic("skeleton") }
+func (r *Reader) Folders(ctx context.Context) ([]FolderInfo, error) {
+	if r.client != nil {
+		var list []FolderInfo
+		return list, r.client.get(ctx, "folders", nil, &list)
+	}
+	local := []FolderInfo{}
+	for _, f := range r.local {
+		i := FolderInfo{ID: f.ID, Name: f.Name, Kind: f.Kind, Path: f.Path, NoMount: f.NoMount, VersionsName: f.VersionsName}
+		if m, err := r.db.Folder(f.ID).SnapshotAt(zeroInstant); err == nil {
+			i.Instant, i.Time = m.Record.Instant.String(), m.Record.Instant.Time()
+			i.Files, i.Bytes = m.Record.Root.Count, m.Record.Root.Size
+		}
+		local = append(local, i)
+	}
+	list, err := r.lines.Folders(ctx)
+	if err != nil && len(list) == 0 {
+		if isOffline(err) && len(local) > 0 {
+			return local, nil
+		}
+		return nil, err
+	}
+	return joinFolders(list, local), nil
+}
+
+// past of a folder. Without an agent its records are read from the remote first.
+func (r *Reader) past(ctx context.Context, folder FolderInfo) (past, error) {
+	if r.client != nil {
+		return agentPast{c: r.client, id: folder.ID}, nil
+	}
+	f := r.db.Folder(folder.ID)
+	if r.loaded[folder.ID] {
+		return databasePast{f}, nil
+	}
+	r.loaded[folder.ID] = true
+	err := syncer.LoadHistory(ctx, r.lines, r.store, f, folder.ID, nil)
+	if err == nil {
+		return databasePast{f}, nil
+	}
+	if _, none := f.SnapshotAt(zeroInstant); isOffline(err) && none == nil {
+		return databasePast{f}, nil
+	}
+	return nil, fmt.Errorf("folder %s: %w", folder.Name, err)
+}
 
 // SnapshotInfo is one snapshot.
 type SnapshotInfo struct {
@@ -50,14 +183,41 @@ type SnapshotInfo struct {
 	*versions.Snapshot
 }
 
-// Snapshots of a folder by instant, ascending. Dirs may be left out of the
-// records. ErrOffline when this machine knows none and cannot ask.
+func infoOf(s meta.Snapshot) SnapshotInfo {
+	i := SnapshotInfo{ID: s.ID, Number: s.Number, Snapshot: s.Record}
+	if s.Number > 0 {
+		i.Received = time.Unix(0, s.Received)
+	}
+	return i
+}
+
+// Snapshots of a folder by instant, ascending. ErrOffline when this machine
+// knows none and cannot ask.
 func (r *Reader) Snapshots(ctx context.Context, folder FolderInfo) ([]SnapshotInfo, error) {
-	panic("skeleton")
+	p, err := r.past(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	list, err := p.snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]SnapshotInfo, len(list))
+	for i, s := range list {
+		out[i] = infoOf(s)
+	}
+	return out, nil
 }
 
 // Moments of a directory, ascending.
-func (r *Reader) Moments(ctx context.Context, p Place) ([]meta.Moment, error) { panic("skeleton") }
+func (r *Reader) Moments(ctx context.Context, p Place) ([]meta.Moment, error) {
+	past, err := r.past(ctx, p.Folder)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := past.moments(ctx, p.Rel)
+	return list, err
+}
 
 // Found is what was at a place at an instant.
 type Found struct {
@@ -68,45 +228,47 @@ type Found struct {
 // At finds a place as it was. ErrNoInstant names the instants that there are;
 // io/fs.ErrNotExist when the place did not exist then.
 func (r *Reader) At(ctx context.Context, p Place, w versions.When) (Found, error) {
-	panic("skeleton")
+	list, err := r.Snapshots(ctx, p.Folder)
+	if err != nil {
+		return Found{}, err
+	}
+	instants := make([]versions.Instant, len(list))
+	for i, s := range list {
+		instants[i] = s.Instant
+	}
+	i, ok := w.Pick(instants, r.now())
+	if !ok {
+		return Found{}, fmt.Errorf("%w: folder %s: %w", ErrNoInstant, p.Folder.Name, w.Missing(instants, r.now()))
+	}
+	e, err := r.trees.Resolve(ctx, list[i].Root, p.Rel)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, versions.ErrNotDir) {
+		return Found{}, fmt.Errorf("%s:%s did not exist at %s: %w", p.Folder.Name, p.Rel, list[i].Instant, fs.ErrNotExist)
+	}
+	if err != nil {
+		return Found{}, err
+	}
+	return Found{Entry: e, Snapshot: list[i]}, nil
 }
 
-// ChangeKind is what happened to a file or directory.
-type ChangeKind string
-
-// What can happen.
-const (
-	Created  ChangeKind = "created"
-	Modified ChangeKind = "modified"
-	Deleted  ChangeKind = "deleted"
-	Metadata ChangeKind = "metadata" // the same content, other attributes
-)
-
-// FileVersion is one instant at which a file or directory changed.
-type FileVersion struct {
-	Instant versions.Instant
-	Time    time.Time
-	Size    int64
-	Host    string
-	User    string
-	Change  ChangeKind
-	Entry   *versions.Entry // nil when deleted
+// newestAt is the newest of ascending snapshots that is not after at (zero: the
+// newest).
+func newestAt(list []meta.Snapshot, at versions.Instant) (meta.Snapshot, error) {
+	for _, s := range slices.Backward(list) {
+		if at.IsZero() || s.Record.Instant.Compare(at) <= 0 {
+			return s, nil
+		}
+	}
+	return meta.Snapshot{}, fmt.Errorf("there is no snapshot then: %w", os.ErrNotExist)
 }
 
-// FileVersions lists the instants at which a place changed, ascending;
-// io/fs.ErrNotExist when it never existed.
-func (r *Reader) FileVersions(ctx context.Context, p Place) ([]FileVersion, error) {
-	panic("skeleton")
+// folderNames are for errors.
+func folderNames(list []FolderInfo) string {
+	names := make([]string, len(list))
+	for i, f := range list {
+		names[i] = f.Name
+		if f.Path != "" {
+			names[i] += " (" + f.Path + ")"
+		}
+	}
+	return orNone(names)
 }
-
-// Trees reads listings.
-func (r *Reader) Trees() *versions.Trees { panic("skeleton") }
-
-// Contents reads files.
-func (r *Reader) Contents() *versions.Contents { panic("skeleton") }
-
-// Store is the chunk store, open for reading.
-func (r *Reader) Store() *store.Store { panic("skeleton") }
-
-// Lines are the folders on the remote.
-func (r *Reader) Lines() *line.Lines { panic("skeleton") }

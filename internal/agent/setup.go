@@ -1,13 +1,23 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
+	"strings"
 
+	"github.com/syncfs/syncfs/internal/atomicfile"
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/config"
 	"github.com/syncfs/syncfs/internal/seal"
+	"github.com/syncfs/syncfs/internal/store"
 )
 
 // SetupOptions connect this machine (this HOME) with a repository.
@@ -34,20 +44,159 @@ type Setup struct {
 // InitRepository makes a repository on an empty remote and connects this
 // machine with it. ErrConnected when this HOME has one, store.ErrExists when
 // the remote has one.
-func InitRepository(ctx context.Context, o SetupOptions) (Setup, error) { panic("skeleton") }
+func InitRepository(ctx context.Context, o SetupOptions) (Setup, error) {
+	return setUp(ctx, o, func(remote blob.Store) (*seal.Keys, error) {
+		return store.Init(ctx, remote, o.Passphrase, o.Label, o.Random)
+	})
+}
 
 // ConnectRepository connects this machine with a repository that is there.
 // ErrConnected; store.ErrNoRepository; seal.ErrAuth for a wrong passphrase.
-func ConnectRepository(ctx context.Context, o SetupOptions) (Setup, error) { panic("skeleton") }
+func ConnectRepository(ctx context.Context, o SetupOptions) (Setup, error) {
+	return setUp(ctx, o, func(remote blob.Store) (*seal.Keys, error) {
+		return store.Unlock(ctx, remote, o.Passphrase)
+	})
+}
+
+func setUp(ctx context.Context, o SetupOptions, open func(blob.Store) (*seal.Keys, error)) (Setup, error) {
+	if o.Random == nil {
+		o.Random = rand.Reader
+	}
+	if o.Label == "" {
+		o.Label = hostName()
+	}
+	if r, err := readRepository(o.Dirs); err == nil {
+		return r.setup(), fmt.Errorf("%w: %s (repository %.8s)", ErrConnected, r.URL, r.ID)
+	} else if !errors.Is(err, ErrNotConnected) {
+		return Setup{}, err
+	}
+	if !isURL(o.URL) {
+		dir, err := ownPath(o.URL)
+		if err != nil {
+			return Setup{}, err
+		}
+		o.URL = dir
+	}
+	remote, done, err := openRemote(o.URL, o.Key, o.Pin, o.Logger)
+	if err != nil {
+		return Setup{}, err
+	}
+	defer done()
+	keys, err := open(remote)
+	if err != nil {
+		return Setup{}, err
+	}
+	r := repository{Format: fileFormat, URL: o.URL, Key: o.Key, Pin: o.Pin, ID: keys.RepositoryID(), Label: o.Label}
+	var device [16]byte
+	if _, err := io.ReadFull(o.Random, device[:]); err != nil {
+		return Setup{}, err
+	}
+	r.Device = hex.EncodeToString(device[:])
+	if err := enroll(ctx, o.Dirs, remote, keys, o.Label); err != nil {
+		return Setup{}, fmt.Errorf("make this machine's key: %w", err)
+	}
+	// Last: with this file the machine counts as connected.
+	if err := writeJSON(repositoryFile(o.Dirs), r); err != nil {
+		return Setup{}, err
+	}
+	return r.setup(), nil
+}
+
+// enroll makes a key for this machine on the remote, and keeps what unlocks it
+// here as well: the agent starts without the remote.
+func enroll(ctx context.Context, d config.Dirs, remote blob.Store, keys *seal.Keys, label string) error {
+	identity, info, err := store.NewDevice(ctx, remote, keys, label)
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.MkdirAll(d.State, 0o700); err != nil {
+		return err
+	}
+	// A keyring of an attempt that was cut is of no use any more.
+	if err := os.RemoveAll(keyringDir(d)); err != nil {
+		return err
+	}
+	ring, err := blob.OpenDir(keyringDir(d), blob.DirOptions{})
+	if err != nil {
+		return err
+	}
+	defer ring.Close()
+	if err := copyBlob(ctx, ring, remote, "config"); err != nil {
+		return err
+	}
+	err = remote.List(ctx, "keys/", "", func(i blob.Info) error {
+		if !strings.Contains(i.Name, info.ID) {
+			return nil
+		}
+		return copyBlob(ctx, ring, remote, i.Name)
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := store.UnlockDevice(ctx, ring, identity); err != nil {
+		return err
+	}
+	return atomicfile.WriteFile(identityFile(d), []byte(identity+"\n"), 0o600)
+}
+
+func copyBlob(ctx context.Context, to, from blob.Store, name string) error {
+	r, err := from.Get(ctx, name, 0, -1)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, 1<<20))
+	if err != nil {
+		return err
+	}
+	return to.Put(ctx, name, bytes.NewReader(data), int64(len(data)))
+}
 
 // Connected tells what this machine is connected to; ErrNotConnected.
-func Connected(dirs config.Dirs) (Setup, error) { panic("skeleton") }
+func Connected(dirs config.Dirs) (Setup, error) {
+	r, err := readRepository(dirs)
+	return r.setup(), err
+}
 
 // Disconnect forgets the repository on this machine: folders stay where they
 // are as plain directories, their registration and all state go. It refuses
 // while an agent runs (ErrRunning) and while something is not on the remote yet
 // (ErrBusy) unless force.
-func Disconnect(ctx context.Context, dirs config.Dirs, force bool) error { panic("skeleton") }
+func Disconnect(ctx context.Context, dirs config.Dirs, force bool) error {
+	if _, err := readRepository(dirs); err != nil {
+		return err
+	}
+	lock, err := takeLock(lockFile(dirs))
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	folders, err := readFolders(dirs)
+	if err != nil && !force {
+		return err
+	}
+	for _, f := range folders {
+		names, err := os.ReadDir(queueDir(dirs, f.ID))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !force {
+			return err
+		}
+		if len(names) > 0 && !force {
+			return fmt.Errorf("%w: %d snapshots of %s are not on the remote yet", ErrBusy, len(names), f.Name)
+		}
+	}
+	// First: without this file the machine counts as not connected.
+	if err := atomicfile.Remove(repositoryFile(dirs)); err != nil {
+		return err
+	}
+	var errs []error
+	for _, path := range []string{
+		foldersFile(dirs), identityFile(dirs), keyringDir(dirs), databaseDir(dirs),
+		folderDir(dirs, ""), spoolDir(dirs), queueDir(dirs, ""), chunkCacheDir(dirs),
+	} {
+		errs = append(errs, os.RemoveAll(path))
+	}
+	return errors.Join(errs...)
+}
 
 // Repository is an open connection, for commands that work on the remote
 // itself (keys).
@@ -55,10 +204,50 @@ type Repository struct {
 	Setup  Setup
 	Remote blob.Store
 	Keys   *seal.Keys
+
+	done func()
 }
 
 // OpenRepository opens the remote and unlocks the keys with this machine's
 // identity. It asks the remote for nothing, so it works offline.
 func OpenRepository(ctx context.Context, dirs config.Dirs, log *slog.Logger) (*Repository, error) {
-	panic("skeleton")
+	r, err := readRepository(dirs)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := unlock(ctx, dirs)
+	if err != nil {
+		return nil, err
+	}
+	if keys.RepositoryID() != r.ID {
+		return nil, fmt.Errorf("the keys in %s are of repository %.8s, not %.8s", keyringDir(dirs), keys.RepositoryID(), r.ID)
+	}
+	remote, done, err := openRemote(r.URL, r.Key, r.Pin, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Repository{Setup: r.setup(), Remote: remote, Keys: keys, done: done}, nil
+}
+
+// Close ends the connection.
+func (r *Repository) Close() error {
+	r.done()
+	return nil
+}
+
+func unlock(ctx context.Context, dirs config.Dirs) (*seal.Keys, error) {
+	identity, err := os.ReadFile(identityFile(dirs))
+	if err != nil {
+		return nil, fmt.Errorf("this machine's key: %w", err)
+	}
+	ring, err := blob.OpenDir(keyringDir(dirs), blob.DirOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("this machine's key: %w", err)
+	}
+	defer ring.Close()
+	keys, err := store.UnlockDevice(ctx, ring, strings.TrimSpace(string(identity)))
+	if err != nil {
+		return nil, fmt.Errorf("this machine's key: %w", err)
+	}
+	return keys, nil
 }

@@ -108,7 +108,7 @@ func (s *Syncer) Restore(ctx context.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.loadHistory(ctx); err != nil {
+	if err := s.learn(ctx, head); err != nil {
 		return err
 	}
 	if head.Snapshot.IsZero() {

@@ -86,8 +86,30 @@ func LoadHistory(ctx context.Context, lines *line.Lines, chunks versions.Chunks,
 	return m.SetComplete()
 }
 
-// loadHistory keeps the database in step with the line. What is only in the
-// queue is put again: the database may be new.
+// learn brings the database and the index in step with the head: from its event
+// when that carried all, else by asking the remote.
+func (s *Syncer) learn(ctx context.Context, head line.Folder) error {
+	s.mu.Lock()
+	record, learned := s.headRecord, s.learned
+	s.mu.Unlock()
+	if !learned {
+		if err := s.o.Store.Refresh(ctx); err != nil {
+			return fmt.Errorf("read the index: %w", err)
+		}
+	}
+	last, complete, err := s.o.Meta.LastNumber()
+	if err != nil {
+		return err
+	}
+	if learned && complete && record != nil && record.SnapshotID == head.Snapshot && record.Number == last+1 {
+		s.remember(ctx, meta.Snapshot{
+			ID: record.SnapshotID, Number: record.Number, Received: record.Received.UnixNano(), Record: record.Snapshot,
+		}, nil)
+		return nil
+	}
+	return s.loadHistory(ctx)
+}
+
 func (s *Syncer) loadHistory(ctx context.Context) error {
 	return LoadHistory(ctx, s.o.Lines, s.o.Store, s.o.Meta, s.o.ID, s.notify)
 }

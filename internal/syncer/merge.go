@@ -65,7 +65,7 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 		s.o.Note(Operation{What: "conflict", Instant: snap.Instant, Text: path})
 	}
 	s.mu.Lock()
-	s.head = &next
+	s.head, s.headRecord, s.learned = &next, nil, true
 	s.mu.Unlock()
 	return s.settleMerged(ctx, tip, next)
 }
@@ -98,7 +98,7 @@ func (s *Syncer) putSides(ctx context.Context, head line.Folder) error {
 	entries := slices.Clone(s.queue.entries)
 	s.mu.Unlock()
 	for _, e := range entries {
-		if err := s.o.Side(ctx, head, e.snapshot); err != nil {
+		if err := s.o.Lines.PutSide(ctx, head, e.snapshot); err != nil {
 			return fmt.Errorf("send snapshot %s: %w", e.snapshot.Instant, err)
 		}
 	}

@@ -64,10 +64,6 @@ type Options struct {
 
 	Device, Host, User string
 
-	// Side puts a snapshot's record beside the line of the remote: its state is
-	// kept and listed, but no head refers to it but as a merge's parent.
-	Side func(ctx context.Context, head line.Folder, snap *versions.Snapshot) error
-
 	ScanAtFlush bool                // requests do not tell of every change: look at the disk
 	Notify      func(dirs []string) // these directories have a new instant
 	Note        func(Operation)     // operations log

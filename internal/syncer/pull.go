@@ -20,7 +20,7 @@ import (
 // the two. Otherwise both sides have changed: a merge is committed first, and
 // then applied as any other head.
 func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err error) {
-	if err := s.loadHistory(ctx); err != nil {
+	if err := s.learn(ctx, head); err != nil {
 		return false, err
 	}
 	s.tree.Lock()

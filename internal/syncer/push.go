@@ -41,7 +41,7 @@ func (s *Syncer) push(ctx context.Context, head line.Folder) error {
 		s.o.Hook("committed")
 		s.mu.Lock()
 		if s.head == nil || s.head.Number <= next.Number {
-			s.head = &next
+			s.head, s.headRecord, s.learned = &next, nil, true
 		}
 		s.mu.Unlock()
 		if err := s.settle(ctx, e, next); err != nil {

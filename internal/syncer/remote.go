@@ -60,7 +60,7 @@ func (s *Syncer) tried(err error) {
 		s.status.noted = ""
 	} else {
 		s.failures++
-		s.head = nil // it may be doubtful: ask again
+		s.head, s.headRecord, s.learned = nil, nil, false // it may be doubtful: ask again
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -96,6 +96,11 @@ func (s *Syncer) syncOnce(ctx context.Context) error {
 			s.forgetHead()
 			continue
 		}
+		if err == nil {
+			s.mu.Lock()
+			s.learned = s.learned || s.head != nil && s.head.Number == head.Number
+			s.mu.Unlock()
+		}
 		return err
 	}
 }
@@ -123,7 +128,7 @@ func (s *Syncer) currentHead(ctx context.Context) (line.Folder, error) {
 
 func (s *Syncer) forgetHead() {
 	s.mu.Lock()
-	s.head = nil
+	s.head, s.headRecord, s.learned = nil, nil, false
 	s.mu.Unlock()
 }
 

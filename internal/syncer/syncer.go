@@ -26,15 +26,17 @@ type Syncer struct {
 	// must not see half of what an apply does. It is taken before mu.
 	tree sync.Mutex
 
-	mu       sync.Mutex // guards all below
-	queue    *queue
-	base     Base
-	attached bool         // base says something
-	head     *line.Folder // newest that we know of; nil: ask
-	status   Status
-	failures int      // of the remote, in a row
-	flushes  []*flush // under way
-	pushing  bool     // something is on its way
+	mu         sync.Mutex // guards all below
+	queue      *queue
+	base       Base
+	attached   bool           // base says something
+	head       *line.Folder   // newest that we know of; nil: ask
+	headRecord *line.Recorded // of the head, from its event; nil: ask
+	learned    bool           // the store knows all chunks of the head
+	status     Status
+	failures   int      // of the remote, in a row
+	flushes    []*flush // under way
+	pushing    bool     // something is on its way
 
 	displaced []displaced // moved into staging by us, and not looked after yet
 
@@ -129,11 +131,15 @@ func (s *Syncer) Kick() {
 	kick(s.sync)
 }
 
-// HeadMoved tells of a new head, from an event.
-func (s *Syncer) HeadMoved(head line.Folder) {
+// HeadMoved tells of a new head, from an event: with its record, if that came
+// along, and whether the chunks store has learned all that it brought.
+func (s *Syncer) HeadMoved(head line.Folder, record *line.Recorded, learned bool) {
 	s.mu.Lock()
 	if s.head == nil || head.Number > s.head.Number {
-		s.head = &head
+		if s.head == nil || head.Number != s.head.Number+1 || !s.learned {
+			learned = false // what came before is not known
+		}
+		s.head, s.headRecord, s.learned = &head, record, learned
 	}
 	s.mu.Unlock()
 	kick(s.sync)
@@ -142,7 +148,7 @@ func (s *Syncer) HeadMoved(head line.Folder) {
 // Stale tells that heads may have moved unseen (the event stream was cut).
 func (s *Syncer) Stale() {
 	s.mu.Lock()
-	s.head = nil
+	s.head, s.headRecord, s.learned = nil, nil, false
 	s.mu.Unlock()
 	kick(s.sync)
 }
@@ -157,4 +163,18 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
+}
+
+// Reached tells whether this machine has everything that the line had at head
+// number. The error is one that only the user can do something about.
+func (s *Syncer) Reached(number uint64) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.status.refused {
+		return false, s.status.remoteErr
+	}
+	if s.head != nil && s.head.Snapshot.IsZero() {
+		return true, nil // an empty folder
+	}
+	return s.attached && s.base.Number >= number, nil
 }

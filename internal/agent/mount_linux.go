@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+
+	"golang.org/x/sys/unix"
+
+	live "github.com/syncfs/syncfs/fs"
+	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/internal/folder"
+	"github.com/syncfs/syncfs/internal/syncer"
+)
+
+// mountOn mounts the folder over itself, or serves it as a plain directory.
+func (h *host) mountOn(ctx context.Context, root *disk.Root, d *folder.Folder, s *syncer.Syncer) (mounting, error) {
+	if h.folder.NoMount {
+		return newPlain(root, d, s)
+	}
+	if err := checkFUSE(); err != nil {
+		return nil, err
+	}
+	m, err := live.MountLive(context.WithoutCancel(ctx), live.LiveOptions{
+		Root: root, MountPoint: h.folder.Path, Folder: "syncfs:" + h.folder.Name,
+		Changes: d, Gate: s, Past: newSource(h.a, h.folder.ID),
+		VersionsName: h.folder.VersionsName, Show: showOf(h.folder.Show),
+		AllowOther: h.a.o.AllowOther, Passthrough: !h.a.o.NoPassthrough,
+		Exe: h.applierCommand(), Logger: h.a.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMount, err)
+	}
+	return m, nil
+}
+
+// applierCommand is the command line of the child that makes visible steps.
+func (h *host) applierCommand() []string {
+	return append(append([]string{}, h.a.o.Exe...), h.folder.Path)
+}
+
+func showOf(s string) live.Show {
+	switch s {
+	case "none":
+		return live.ShowNone
+	case "all":
+		return live.ShowAll
+	}
+	return live.ShowRoot
+}
+
+// checkFUSE says what to install where mounting cannot work.
+func checkFUSE() error {
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		return fmt.Errorf("%w: there is no /dev/fuse: load the kernel's module (modprobe fuse), or give this container the device", ErrMount)
+	}
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	for _, name := range []string{"fusermount3", "fusermount"} {
+		if _, err := exec.LookPath(name); err == nil {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: fusermount3 is missing: install the package fuse3", ErrMount)
+}
+
+// cleanStale takes away a mount that an agent left when it was killed.
+func cleanStale(path string, log *slog.Logger) error {
+	cleaned, err := live.CleanStale(path)
+	if cleaned {
+		log.Info("a mount whose process is gone was taken away", "path", path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the folder's directory is not there: %w", err)
+	}
+	return err
+}
+
+// fuseMagic is what statfs tells of a FUSE mount.
+const fuseMagic = 0x65735546
+
+// onFUSE tells whether a directory lies on a FUSE mount; an answer needs
+// nobody who serves one.
+func onFUSE(root *disk.Root) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(root.Fd(), &st) == nil && st.Type == fuseMagic
+}
