@@ -29,7 +29,8 @@ type applier struct {
 	jobs chan job
 	done chan struct{}
 
-	tid  atomic.Int32 // the child's thread that makes the steps; 0: none
+	pid  atomic.Int32 // the child
+	tid  atomic.Int32 // the child's thread that makes the steps, during a step; 0: none
 	mu   sync.Mutex   // guards step
 	step *step        // the one under way
 }
@@ -169,6 +170,7 @@ func (a *applier) start(ctx context.Context) (*child, error) {
 		return nil, fmt.Errorf("the process that applies changes did not begin: %s: %w", hello.Text, errors.Join(err, ErrApplierGone))
 	}
 	c.tid = hello.TID
+	a.pid.Store(int32(cmd.Process.Pid))
 	return c, nil
 }
 

@@ -16,7 +16,6 @@ import (
 
 	"github.com/syncfs/syncfs/fs"
 	"github.com/syncfs/syncfs/internal/disk"
-	"golang.org/x/sys/unix"
 )
 
 // The test binary is its own applier child and its own mount process.
@@ -37,17 +36,14 @@ func TestMain(m *testing.M) {
 			return
 		}
 	}
-	if len(os.Args) == 2 && os.Args[1] == "__poll" {
-		poll()
+	if len(os.Args) > 2 && os.Args[1] == "__helper" {
+		if err := helper(os.Args[2], os.Args[3:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 		return
 	}
 	os.Exit(m.Run())
-}
-
-// poll asks about standard input, once.
-func poll() {
-	fds := []unix.PollFd{{Fd: 0, Events: unix.POLLIN}}
-	unix.Poll(fds, 0)
 }
 
 // answerPoll lets another process make the first poll request, after which the
@@ -57,7 +53,7 @@ func poll() {
 func answerPoll(t testing.TB, dir string) {
 	t.Helper()
 	file := dir + "/poll"
-	cmd := exec.Command("sh", "-c", `: >"$1" && "$0" __poll <"$1" && rm "$1"`, os.Args[0], file)
+	cmd := exec.Command("sh", "-c", `: >"$1" && "$0" __helper poll <"$1" && rm "$1"`, os.Args[0], file)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

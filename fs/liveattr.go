@@ -59,6 +59,9 @@ func (l *Live) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out
 	if hidden(parent, name) && !(name == l.stage.name && l.fromApplier(&h.Caller)) {
 		return fuse.ENOENT // not remembered
 	}
+	if l.isSubmount(parent) {
+		return fuse.ENOENT
+	}
 	l.tree.RLock()
 	defer l.tree.RUnlock()
 	since := l.notify.now()

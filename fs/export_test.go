@@ -1,0 +1,19 @@
+//go:build linux
+
+package fs
+
+import (
+	"log/slog"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// SetPassthrough lets the kernel pass files through, or stop: for tests of the
+// change between the two.
+func (l *Live) SetPassthrough(on bool) { l.backing.off.Store(!on) }
+
+// ToStatus is the edge from errors to errnos.
+func ToStatus(log *slog.Logger, err error) fuse.Status { return toStatus(log, "test", err) }
+
+// ApplierPID is the running child's process, 0 when there is none.
+func (l *Live) ApplierPID() int { return int(l.applier.pid.Load()) }
