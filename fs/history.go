@@ -119,7 +119,7 @@ func (h *History) EnterDir(cancel <-chan struct{}, dir string, out *fuse.EntryOu
 		h.nodes.forget(n.id, 1)
 		return status
 	}
-	entryOut(out, n, listValid, listValid)
+	entryOut(out, n.id, listValid, listValid)
 	return fuse.OK
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 // entryOut completes the answer to a lookup; the attributes are there already.
-func entryOut(out *fuse.EntryOut, n *pastNode, entryValid, attrValid uint64) {
-	out.NodeId = n.id
+func entryOut(out *fuse.EntryOut, id, entryValid, attrValid uint64) {
+	out.NodeId = id
 	out.Generation = 1
 	out.EntryValid, out.EntryValidNsec = entryValid, 0
 	out.AttrValid, out.AttrValidNsec = attrValid, 0
@@ -123,7 +123,17 @@ func (h *History) entryOf(ctx context.Context, n *pastNode) (*versions.Entry, ui
 	if err != nil {
 		return nil, 0, err
 	}
-	e, err := h.lookup(ctx, n.parent.dir, tree, n.name)
+	if n.place > 0 {
+		l, err := h.listing(ctx, tree)
+		if err != nil {
+			return nil, 0, err
+		}
+		if n.place > uint64(len(l.entries)) {
+			return nil, 0, unix.ESTALE
+		}
+		return &l.entries[n.place-1], frozenValid, nil
+	}
+	e, _, err := h.lookup(ctx, n.parent.dir, tree, n.name)
 	if err == nil && e == nil {
 		err = unix.ESTALE // gone from a directory that follows
 	}
@@ -162,9 +172,12 @@ func (h *History) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.
 	}
 	e, valid, err := h.entryOf(ctx, n)
 	if err != nil {
-		return h.failed("attributes of "+n.name, err)
+		return h.failed("attributes of "+n.where(), err)
 	}
 	out.AttrValid = valid
+	if n.place > 0 {
+		n.ino = entryIno(n.parent, e)
+	}
 	if at, ok := n.instant(); ok {
 		instantAttr(&out.Attr, e, n.ino, at)
 	} else {
@@ -239,7 +252,7 @@ func (h *History) entryFor(cancel <-chan struct{}, id uint64) (*versions.Entry, 
 	}
 	e, _, err := h.entryOf(requestContext(cancel), n)
 	if err != nil {
-		return nil, h.failed("entry "+n.name, err)
+		return nil, h.failed("entry "+n.where(), err)
 	}
 	return e, fuse.OK
 }

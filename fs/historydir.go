@@ -50,16 +50,17 @@ func (h *History) fillDir(ctx context.Context, d *pastDirHandle) fuse.Status {
 	}
 	tree, err := h.treeOf(ctx, n)
 	if err != nil {
-		return h.failed("directory "+n.name, err)
+		return h.failed("directory "+n.where(), err)
 	}
 	if d.list, err = h.listing(ctx, tree); err != nil {
-		return h.failed("listing of "+n.name, err)
+		return h.failed("listing of "+n.where(), err)
 	}
 	if n.kind == followDir && n.dir.path == "" {
 		d.names = append(d.names, fuse.DirEntry{Name: h.o.VersionsName, Mode: unix.S_IFDIR,
 			Ino: newIno(h.o.Folder, "", h.o.VersionsName)})
 	}
-	h.prefetch(d.list)
+	h.prefetch(n, d.list)
+	n.dir.listed.Store(true)
 	return fuse.OK
 }
 
@@ -115,7 +116,8 @@ func (h *History) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse
 			break
 		}
 		if e := d.entry(i); e != nil {
-			h.entryFound(d.node, h.childLocked(d.node, e), e, entry)
+			id, ino := h.childLocked(d.node, e, int(i)-len(d.names))
+			entryFound(d.node, id, ino, e, entry)
 		}
 	}
 	return fuse.OK

@@ -108,16 +108,16 @@ func (h *History) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOu
 	ctx := requestContext(cancel)
 	e, _, err := h.entryOf(ctx, n)
 	if err != nil {
-		return h.failed("entry "+n.name, err)
+		return h.failed("entry "+n.where(), err)
 	}
 	if e.Kind != versions.File {
 		return fuse.Status(unix.ENXIO)
 	}
 	content, err := h.o.Source.Open(ctx, *e)
 	if err != nil {
-		return h.failed("content of "+n.name, err)
+		return h.failed("content of "+n.where(), err)
 	}
-	out.Fh = h.handles.add(&pastFileHandle{name: n.name, size: e.Size, holes: e.Holes, content: content})
+	out.Fh = h.handles.add(&pastFileHandle{name: e.Name, size: e.Size, holes: e.Holes, content: content})
 	return fuse.OK
 }
 

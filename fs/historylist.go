@@ -35,12 +35,12 @@ func newListing(tree chunk.ID, entries []versions.Entry) *listing {
 }
 
 // find returns nil when there is no such name.
-func (l *listing) find(name string) *versions.Entry {
+func (l *listing) find(name string) (*versions.Entry, int) {
 	i := sort.Search(len(l.entries), func(i int) bool { return l.entries[i].Name >= name })
 	if i == len(l.entries) || l.entries[i].Name != name {
-		return nil
+		return nil, -1
 	}
-	return &l.entries[i]
+	return &l.entries[i], i
 }
 
 // listings keeps the listings that were used last, within a bound. One listing
@@ -163,46 +163,59 @@ func (h *History) listing(ctx context.Context, tree chunk.ID) (*listing, error) 
 // reads a small part of a listing, before all of it is read.
 const lookupsBeforeListing = 8
 
-// lookup finds one name in a directory's tree; nil when there is none.
-func (h *History) lookup(ctx context.Context, dir *pastDir, tree chunk.ID, name string) (*versions.Entry, error) {
+// lookup finds one name in a directory's tree, and its place in the listing if
+// that was read (else -1); nil when there is none.
+func (h *History) lookup(ctx context.Context, dir *pastDir, tree chunk.ID, name string) (e *versions.Entry, place int, err error) {
 	if tree.IsZero() {
-		return nil, nil
+		return nil, -1, nil
 	}
 	if l := h.listings.cached(tree); l != nil {
-		return l.find(name), nil
+		e, place = l.find(name)
+		return e, place, nil
 	}
-	dir.mu.Lock()
-	dir.lookups++
-	many := dir.lookups > lookupsBeforeListing
-	if many {
-		dir.lookups = 0
-	}
-	dir.mu.Unlock()
-	if many {
+	if dir.manyLookups() || h.nodes.hasPlaced(dir) {
 		l, err := h.listing(ctx, tree)
 		if err != nil {
-			return nil, err
+			return nil, -1, err
 		}
-		return l.find(name), nil
+		e, place = l.find(name)
+		return e, place, nil
 	}
-	e, err := h.o.Source.Lookup(ctx, tree, name)
+	found, err := h.o.Source.Lookup(ctx, tree, name)
 	if errors.Is(err, iofs.ErrNotExist) {
-		return nil, nil
+		return nil, -1, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, -1, err
 	}
-	return &e, nil
+	return &found, -1, nil
 }
 
-// prefetchMax bounds what one directory makes us fetch ahead.
-const prefetchMax = 256
+// manyLookups counts one more.
+func (d *pastDir) manyLookups() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lookups++
+	if d.lookups <= lookupsBeforeListing {
+		return false
+	}
+	d.lookups = 0
+	return true
+}
+
+// What one directory makes us do ahead.
+const (
+	prefetchMax = 256 // listings that the source is told of
+	readAhead   = 64  // listings that are read, when somebody walks
+)
 
 // prefetch brings the listings of a directory's subdirectories near, since a
-// walk will want them next.
-func (h *History) prefetch(l *listing) {
+// walk will want them next. It is a walk when the directory above was listed
+// too.
+func (h *History) prefetch(n *pastNode, l *listing) {
 	source, ok := h.o.Source.(Prefetcher)
-	if !ok {
+	walk := n.dir.frozen && n.parent != nil && n.parent.dir.listed.Load()
+	if !ok && !walk || h.ctx.Err() != nil {
 		return
 	}
 	var trees []chunk.ID
@@ -213,17 +226,27 @@ func (h *History) prefetch(l *listing) {
 			}
 		}
 	}
-	if len(trees) == 0 || h.ctx.Err() != nil {
+	if len(trees) == 0 {
 		return
 	}
 	select {
 	case h.ahead <- struct{}{}:
 	default:
-		return // two are under way
+		return // enough are under way
 	}
 	h.work.Go(func() {
 		defer func() { <-h.ahead }()
-		source.Prefetch(h.ctx, trees)
+		if ok {
+			source.Prefetch(h.ctx, trees)
+		}
+		if !walk {
+			return
+		}
+		for _, tree := range trees[:min(len(trees), readAhead)] {
+			if _, err := h.listing(h.ctx, tree); err != nil {
+				return // who needs it will say so
+			}
+		}
 	})
 }
 

@@ -47,11 +47,11 @@ func (h *History) Lookup(cancel <-chan struct{}, in *fuse.InHeader, name string,
 func (h *History) lookupEntry(ctx context.Context, n *pastNode, name string, out *fuse.EntryOut) fuse.Status {
 	tree, err := h.treeOf(ctx, n)
 	if err != nil {
-		return h.failed("directory "+n.name, err)
+		return h.failed("directory "+n.where(), err)
 	}
-	e, err := h.lookup(ctx, n.dir, tree, name)
+	e, place, err := h.lookup(ctx, n.dir, tree, name)
 	if err != nil {
-		return h.failed("lookup of "+name, err)
+		return h.failed("lookup of "+name+" in "+n.where(), err)
 	}
 	if e == nil {
 		if !n.dir.frozen {
@@ -62,20 +62,25 @@ func (h *History) lookupEntry(ctx context.Context, n *pastNode, name string, out
 		return fuse.OK
 	}
 	h.nodes.mu.Lock()
-	child := h.childLocked(n, e)
+	id, ino := h.childLocked(n, e, place)
 	h.nodes.mu.Unlock()
-	h.entryFound(n, child, e, out)
+	entryFound(n, id, ino, e, out)
 	return fuse.OK
 }
 
-// childLocked is the node of entry e in directory n, with one more lookup. The
-// caller holds nodes.mu.
-func (h *History) childLocked(n *pastNode, e *versions.Entry) *pastNode {
+// childLocked is the node of entry e in directory n, with one more lookup. Its
+// place in the listing is -1 when it is not known. The caller holds nodes.mu.
+func (h *History) childLocked(n *pastNode, e *versions.Entry, place int) (id, ino uint64) {
+	if e.Kind != versions.Dir {
+		if id, ok := h.nodes.place(n, place); ok {
+			return id, entryIno(n, e)
+		}
+	}
 	key := nodeKey{parent: n.id, name: e.Name}
 	if !n.dir.frozen {
 		key = h.followingKey(n, e)
 	}
-	return h.nodes.findLocked(key, func(c *pastNode) {
+	c := h.nodes.findLocked(key, func(c *pastNode) {
 		c.parent, c.name, c.kind = n, key.name, frozenFile
 		if !n.dir.frozen {
 			c.name = e.Name
@@ -91,6 +96,7 @@ func (h *History) childLocked(n *pastNode, e *versions.Entry) *pastNode {
 			c.dir = &pastDir{path: join(n.dir.path, e.Name)}
 		}
 	})
+	return c.id, c.ino
 }
 
 // followingKey is the key of an entry whose directory changes: a directory goes
@@ -113,13 +119,13 @@ func join(dir, name string) string {
 }
 
 // entryFound answers with entry e of directory n.
-func (h *History) entryFound(n, child *pastNode, e *versions.Entry, out *fuse.EntryOut) {
-	fillAttr(&out.Attr, e, child.ino)
+func entryFound(n *pastNode, id, ino uint64, e *versions.Entry, out *fuse.EntryOut) {
+	fillAttr(&out.Attr, e, ino)
 	valid := uint64(listValid)
 	if n.dir.frozen {
 		valid = frozenValid
 	}
-	entryOut(out, child, valid, valid)
+	entryOut(out, id, valid, valid)
 }
 
 // follow is a directory as of now, in a mount that follows.
@@ -227,7 +233,7 @@ func (h *History) instantFound(ctx context.Context, n *pastNode, m Moment, out *
 		c.dir = &pastDir{tree: m.Tree, entry: &e, frozen: true}
 	})
 	instantAttr(&out.Attr, &e, child.ino, m.Instant)
-	entryOut(out, child, instantValid, frozenValid)
+	entryOut(out, child.id, instantValid, frozenValid)
 	return fuse.OK
 }
 
@@ -239,7 +245,7 @@ func (h *History) aliasFound(n *pastNode, name, target string, out *fuse.EntryOu
 		c.ino = childIno(childIno(n.ino, name), target)
 	})
 	specialAttr(&out.Attr, child)
-	entryOut(out, child, 0, 0)
+	entryOut(out, child.id, 0, 0)
 }
 
 func (h *History) specialFound(n *pastNode, kind pastKind, name string, out *fuse.EntryOut) {
@@ -248,5 +254,5 @@ func (h *History) specialFound(n *pastNode, kind pastKind, name string, out *fus
 		c.ino = childIno(n.ino, name)
 	})
 	specialAttr(&out.Attr, child)
-	entryOut(out, child, listValid, listValid)
+	entryOut(out, child.id, listValid, listValid)
 }

@@ -3,7 +3,9 @@
 package fs
 
 import (
+	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
@@ -24,16 +26,27 @@ const (
 	followDir                      // a directory of a mount that follows the newest state
 )
 
-// pastNode is one inode that the kernel knows. There are as many as a walk over
-// a version visited, so files keep nothing that their directory's listing has.
+// Node ids of the past are bit 63, a number, and 24 bits that are 0 for a node
+// with a record of its own. A file below an instant has none: its id is that of
+// its directory with its place in the listing, from 1. So a walk over a version
+// costs memory for its directories alone.
+const (
+	placeBits = 24
+	placeMask = uint64(1)<<placeBits - 1
+)
+
+// pastNode is one inode that the kernel knows.
 type pastNode struct {
 	id      uint64
-	ino     uint64
-	lookups uint64    // guarded by pastNodes.mu
-	parent  *pastNode // where name is; nil for .versions and a root
-	name    string
-	kind    pastKind
-	dir     *pastDir // for directories
+	base    uint64 // id, but for a root, whose id the protocol fixes
+	ino     uint64 // 0 for a file without a record
+	lookups uint64 // guarded by pastNodes.mu
+
+	parent *pastNode // where name is; nil for .versions and a root
+	name   string
+	place  uint64 // of a file without a record, which has no name either
+	kind   pastKind
+	dir    *pastDir // for directories
 }
 
 // pastDir is what only directories have.
@@ -42,6 +55,10 @@ type pastDir struct {
 	tree   chunk.ID        // frozenDir
 	entry  *versions.Entry // frozenDir of an instant itself: its attributes
 	frozen bool            // its entries never change
+	listed atomic.Bool     // somebody listed it
+
+	placed  uint64 // lookups of its files without a record; guarded by pastNodes.mu
+	records int    // its files with one, made before it was listed; guarded by pastNodes.mu
 
 	mu      sync.Mutex
 	now     versions.Entry // followDir: as of epoch; guarded by mu
@@ -66,6 +83,7 @@ type pastNodes struct {
 	byID  map[uint64]*pastNode
 	byKey map[nodeKey]*pastNode
 	keys  map[uint64]nodeKey // of the nodes whose key is not (parent, name)
+	files int                // lookups of files without a record
 }
 
 func (t *pastNodes) init() {
@@ -87,15 +105,36 @@ func (t *pastNodes) findLocked(key nodeKey, fill func(*pastNode)) *pastNode {
 		n.lookups++
 		return n
 	}
-	t.last++
-	n := &pastNode{id: pastBit | t.last, lookups: 1}
+	n := &pastNode{lookups: 1}
+	t.number(n)
+	n.id = n.base
 	fill(n)
 	t.byID[n.id] = n
 	t.byKey[key] = n
 	if key != n.plainKey() {
 		t.keys[n.id] = key
 	}
+	if n.kind == frozenFile {
+		n.parent.dir.records++
+	}
 	return n
+}
+
+func (t *pastNodes) number(n *pastNode) {
+	t.last++
+	n.base = pastBit | t.last<<placeBits
+}
+
+// place is the id of the file at index i of directory n, with one more lookup
+// to forget. False when the file must have a record: because some of the
+// directory have, or there are too many.
+func (t *pastNodes) place(n *pastNode, i int) (id uint64, ok bool) {
+	if i < 0 || uint64(i) >= placeMask || !n.dir.frozen || n.dir.records > 0 {
+		return 0, false
+	}
+	n.dir.placed++
+	t.files++
+	return n.base | uint64(i+1), true
 }
 
 // plainKey is the key of most nodes, which needs no memory of its own.
@@ -110,8 +149,9 @@ func (n *pastNode) plainKey() nodeKey {
 func (t *pastNodes) root(n *pastNode) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.number(n)
 	n.id = fuse.FUSE_ROOT_ID
-	t.byID[n.id] = n
+	t.byID[n.id], t.byID[n.base] = n, n
 	if n.kind == followDir {
 		t.byKey[followKey("")] = n
 	}
@@ -120,7 +160,22 @@ func (t *pastNodes) root(n *pastNode) {
 func (t *pastNodes) get(id uint64) *pastNode {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.byID[id]
+	place := id & placeMask
+	if id&pastBit == 0 || place == 0 {
+		return t.byID[id]
+	}
+	dir := t.byID[id&^placeMask]
+	if dir == nil {
+		return nil
+	}
+	return &pastNode{id: id, parent: dir, kind: frozenFile, place: place}
+}
+
+// hasPlaced tells whether the kernel knows files of n without a record.
+func (t *pastNodes) hasPlaced(n *pastDir) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return n.placed > 0
 }
 
 func (t *pastNodes) known(key nodeKey) (id uint64, ok bool) {
@@ -136,26 +191,37 @@ func (t *pastNodes) known(key nodeKey) (id uint64, ok bool) {
 func (t *pastNodes) forget(id, lookups uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	n := t.byID[id]
-	if n == nil || id == fuse.FUSE_ROOT_ID {
+	n := t.byID[id&^placeMask]
+	switch {
+	case id == fuse.FUSE_ROOT_ID || n == nil:
+		return
+	case id&placeMask != 0:
+		lookups = min(lookups, n.dir.placed)
+		n.dir.placed -= lookups
+		t.files -= int(lookups)
+	default:
+		n.lookups -= min(lookups, n.lookups)
+	}
+	// The files of a directory need it.
+	if n.lookups > 0 || n.dir != nil && n.dir.placed > 0 || n.id == fuse.FUSE_ROOT_ID {
 		return
 	}
-	if n.lookups -= min(lookups, n.lookups); n.lookups > 0 {
-		return
-	}
-	key, ok := t.keys[id]
+	key, ok := t.keys[n.id]
 	if !ok {
 		key = n.plainKey()
 	}
-	delete(t.keys, id)
-	delete(t.byID, id)
+	delete(t.keys, n.id)
+	delete(t.byID, n.id)
 	delete(t.byKey, key)
+	if n.kind == frozenFile {
+		n.parent.dir.records--
+	}
 }
 
 func (t *pastNodes) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.byID)
+	return len(t.byID) + t.files
 }
 
 // Forget is the kernel letting go of a node.
@@ -205,4 +271,17 @@ func (n *pastNode) instantIno() uint64 {
 		n = n.parent
 	}
 	return n.ino
+}
+
+// where is the path of n, for messages.
+func (n *pastNode) where() string {
+	switch {
+	case n.place > 0:
+		return fmt.Sprintf("%s, entry %d", n.parent.where(), n.place)
+	case n.parent == nil && n.dir != nil:
+		return join(n.dir.path, n.name)
+	case n.parent == nil:
+		return n.name
+	}
+	return join(n.parent.where(), n.name)
 }
