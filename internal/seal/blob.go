@@ -6,13 +6,12 @@ import (
 )
 
 // A sealed blob: magic "SFB1", cipher, 32 bytes of salt, then the AEAD (nonce
-// zero: the key seals nothing else) of one byte of compression, the plain
-// length in 4 bytes, and the packed content.
+// zero: the key seals nothing else) of one byte of compression and the packed
+// content.
 const (
 	blobMagic  = "SFB1"
 	saltSize   = 32
 	blobHeader = len(blobMagic) + 1 + saltSize
-	blobInner  = 1 + 4
 )
 
 // SealBlob seals one small object under a key of its own. kind and name are
@@ -26,30 +25,22 @@ func (k *Keys) SealBlob(kind, name string, plain []byte) ([]byte, error) {
 		return nil, fmt.Errorf("seal %s %s: %w", kind, name, err)
 	}
 	cipher := preferred()
-	out := make([]byte, blobHeader+blobInner, blobHeader+blobInner+len(plain)+overhead)
-	copy(out, blobMagic)
-	out[len(blobMagic)] = byte(cipher)
-	copy(out[len(blobMagic)+1:], salt[:])
-
-	inner, how := k.zstd.compress(out, plain)
-	if how == stored {
-		inner = append(out, plain...)
-	}
-	inner[blobHeader] = byte(how)
-	binary.LittleEndian.PutUint32(inner[blobHeader+1:], uint32(len(plain)))
-
+	out := make([]byte, 0, blobHeader+1+len(plain)+overhead)
+	out = append(append(out, blobMagic...), byte(cipher))
+	out = append(out, salt[:]...)
+	inner := k.zstd.pack(nil, plain)
 	a, err := aead(cipher, k.blobs, salt[:], "blob")
 	if err != nil {
 		return nil, err
 	}
 	nonce := make([]byte, a.NonceSize())
-	return a.Seal(inner[:blobHeader], nonce, inner[blobHeader:], blobContext(inner[:blobHeader], kind, name)), nil
+	return a.Seal(out, nonce, inner, blobContext(out, kind, name)), nil
 }
 
 // OpenBlob opens what SealBlob sealed; ErrAuth when it was sealed by another
 // key, for another kind or name, or is damaged.
 func (k *Keys) OpenBlob(kind, name string, sealed []byte) ([]byte, error) {
-	if len(sealed) < blobHeader+blobInner+overhead || string(sealed[:len(blobMagic)]) != blobMagic {
+	if len(sealed) < blobHeader+1+overhead || string(sealed[:len(blobMagic)]) != blobMagic {
 		return nil, fmt.Errorf("%s %s is not a sealed object: %w", kind, name, ErrAuth)
 	}
 	header := sealed[:blobHeader]
@@ -58,15 +49,11 @@ func (k *Keys) OpenBlob(kind, name string, sealed []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%s %s: %w", kind, name, err)
 	}
 	nonce := make([]byte, a.NonceSize())
-	inner, err := a.Open(nil, nonce, sealed[blobHeader:], blobContext(header, kind, name))
+	inner, err := a.Open(make([]byte, unpackRoom, unpackRoom+len(sealed)), nonce, sealed[blobHeader:], blobContext(header, kind, name))
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w", kind, name, ErrAuth)
 	}
-	size := binary.LittleEndian.Uint32(inner[1:])
-	if size > maxPlain {
-		return nil, fmt.Errorf("%s %s: %d bytes are too many: %w", kind, name, size, ErrAuth)
-	}
-	plain, err := k.zstd.decompress(compression(inner[0]), inner[blobInner:], int(size))
+	plain, err := k.zstd.unpack(inner)
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w: %w", kind, name, err, ErrAuth)
 	}

@@ -3,7 +3,6 @@ package seal
 import (
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -20,47 +19,66 @@ const (
 // and most are small.
 const windowSize = 1 << 20
 
-// errSize is content that does not unpack to the size it was given.
-var errSize = errors.New("unpacks to another size")
-
-// compressor reuses zstd encoders and decoders, which are large. The zero value
-// is ready.
+// compressor reuses zstd encoders and decoders, which are large.
 type compressor struct {
-	encoders sync.Pool
-	decoders sync.Pool
+	quick    freeList[*zstd.Encoder]
+	thorough freeList[*zstd.Encoder]
+	decoders freeList[*zstd.Decoder]
 }
 
-// compress appends data to dst in its packed form, which is shorter, or leaves
-// dst and says stored.
-func (c *compressor) compress(dst, data []byte) ([]byte, compression) {
-	if len(data) < minCompress {
-		return dst, stored
+func newCompressor() *compressor {
+	return &compressor{
+		quick:    newFreeList(func() *zstd.Encoder { return newEncoder(zstd.SpeedDefault) }),
+		thorough: newFreeList(func() *zstd.Encoder { return newEncoder(zstd.SpeedBetterCompression) }),
+		decoders: newFreeList(newDecoder),
 	}
-	if len(data) >= minProbe && !c.worthwhile(dst, data) {
-		return dst, stored
+}
+
+// zstdMagic begins every frame of zstd; it is not stored.
+const zstdMagic = "\x28\xb5\x2f\xfd"
+
+// pack appends to dst one byte that tells how, and data in its packed form.
+func (c *compressor) pack(dst, data []byte) []byte {
+	if len(data) >= minCompress && (len(data) < minProbe || c.worthwhile(dst, data)) {
+		encoders := c.encodersFor(len(data))
+		e := encoders.get()
+		out := e.EncodeAll(data, dst)
+		encoders.put(e)
+		if len(out)-len(dst) < len(data)-len(data)/64 {
+			// The byte takes the place of the end of the magic.
+			at := len(dst) + len(zstdMagic) - 1
+			out[at] = byte(compressed)
+			if len(dst) == 0 {
+				return out[at:]
+			}
+			return append(dst, out[at:]...)
+		}
 	}
-	e := c.encoder()
-	defer c.encoders.Put(e)
-	out := e.EncodeAll(data, dst)
-	if len(out)-len(dst) >= len(data)-len(data)/64 {
-		return dst, stored
-	}
-	return out, compressed
+	return append(append(dst, byte(stored)), data...)
 }
 
 // Less than minCompress is not worth a frame; from minProbe on a sample decides
-// whether to try the whole.
+// whether to try the whole; from minThorough on the better, slower level is
+// used, which gains most there.
 const (
 	minCompress = 48
 	minProbe    = 64 << 10
+	minThorough = 32 << 10
 	probeSize   = 4 << 10
 )
+
+func (c *compressor) encodersFor(size int) *freeList[*zstd.Encoder] {
+	if size >= minThorough {
+		return &c.thorough
+	}
+	return &c.quick
+}
 
 // worthwhile packs three samples. Content that does not shrink there (media,
 // archives, encrypted files) is not tried in whole.
 func (c *compressor) worthwhile(scratch, data []byte) bool {
-	e := c.encoder()
-	defer c.encoders.Put(e)
+	e := c.quick.get()
+	defer c.quick.put(e)
 	total := 0
 	for _, at := range []int{0, (len(data) - probeSize) / 2, len(data) - probeSize} {
 		total += len(e.EncodeAll(data[at:at+probeSize], scratch)) - len(scratch)
@@ -68,14 +86,12 @@ func (c *compressor) worthwhile(scratch, data []byte) bool {
 	return total < 3*probeSize*31/32
 }
 
-func (c *compressor) encoder() *zstd.Encoder {
-	if e, ok := c.encoders.Get().(*zstd.Encoder); ok {
-		return e
-	}
+func newEncoder(level zstd.EncoderLevel) *zstd.Encoder {
 	e, err := zstd.NewWriter(nil,
-		zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithEncoderLevel(level),
 		zstd.WithEncoderConcurrency(1),
-		zstd.WithEncoderCRC(false), // the AEAD authenticates
+		zstd.WithEncoderCRC(false),   // the AEAD authenticates
+		zstd.WithSingleSegment(true), // always tells the size
 		zstd.WithWindowSize(windowSize),
 		zstd.WithLowerEncoderMem(true))
 	if err != nil {
@@ -84,37 +100,48 @@ func (c *compressor) encoder() *zstd.Encoder {
 	return e
 }
 
-// decompress unpacks into a new slice of exactly size bytes.
-func (c *compressor) decompress(how compression, packed []byte, size int) ([]byte, error) {
-	switch how {
+// unpackRoom is how many bytes unpack needs free before what it is given.
+const unpackRoom = len(zstdMagic) - 1
+
+// unpack reads what pack wrote, which begins at buf[unpackRoom]. It may keep
+// buf, and changes it.
+func (c *compressor) unpack(buf []byte) ([]byte, error) {
+	if len(buf) <= unpackRoom {
+		return nil, errors.New("no content")
+	}
+	switch how := compression(buf[unpackRoom]); how {
 	case stored:
-		if len(packed) != size {
-			return nil, errSize
-		}
-		return packed, nil
+		return buf[unpackRoom+1:], nil
 	case compressed:
-		d, ok := c.decoders.Get().(*zstd.Decoder)
-		if !ok {
-			var err error
-			d, err = zstd.NewReader(nil,
-				zstd.WithDecoderConcurrency(1),
-				zstd.WithDecoderLowmem(true),
-				zstd.WithDecoderMaxMemory(maxPlain))
-			if err != nil {
-				panic(err) // cannot happen: the options are constant
-			}
+		copy(buf, zstdMagic)
+		var header zstd.Header
+		if err := header.Decode(buf); err != nil {
+			return nil, fmt.Errorf("unpack: %w", err)
 		}
-		defer c.decoders.Put(d)
-		out, err := d.DecodeAll(packed, make([]byte, 0, size))
+		if !header.HasFCS || header.FrameContentSize > maxPlain {
+			return nil, errors.New("unpack: no size, or too large a one")
+		}
+		d := c.decoders.get()
+		defer c.decoders.put(d)
+		out, err := d.DecodeAll(buf, make([]byte, 0, header.FrameContentSize))
 		if err != nil {
 			return nil, fmt.Errorf("unpack: %w", err)
 		}
-		if len(out) != size {
-			return nil, errSize
-		}
 		return out, nil
+	default:
+		return nil, fmt.Errorf("compression %d is not known", how)
 	}
-	return nil, fmt.Errorf("compression %d is not known", how)
+}
+
+func newDecoder() *zstd.Decoder {
+	d, err := zstd.NewReader(nil,
+		zstd.WithDecoderConcurrency(1),
+		zstd.WithDecoderLowmem(true),
+		zstd.WithDecoderMaxMemory(maxPlain))
+	if err != nil {
+		panic(err) // cannot happen: the options are constant
+	}
+	return d
 }
 
 // maxPlain bounds one sealed object, so that no length in a blob makes a client

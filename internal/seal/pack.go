@@ -16,8 +16,7 @@ const packMagic = "SFP1"
 // Sizes that the layout of a pack follows from.
 const (
 	PackHeader    = len(packMagic) + 1 + saltSize
-	frameInner    = 1 + 4                 // compression, plain length
-	FrameOverhead = frameInner + overhead // what a frame is longer than its packed content
+	FrameOverhead = 1 + overhead // what a frame is longer than its packed content
 )
 
 // Pack seals and opens the frames of one pack. It is safe for use by many
@@ -48,25 +47,16 @@ func (k *Keys) OpenPack(header []byte) (*Pack, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Pack{header: header, aead: a, zstd: &k.zstd}, nil
+	return &Pack{header: header, aead: a, zstd: k.zstd}, nil
 }
 
 // Header is what the pack begins with.
 func (p *Pack) Header() []byte { return p.header }
 
-// Prepare appends to dst what a frame of data seals: it compresses where that
-// helps. It needs no pack, so it can be done before a place in one is known.
-func (k *Keys) Prepare(dst, data []byte) []byte {
-	start := len(dst)
-	dst = append(dst, make([]byte, frameInner)...)
-	out, how := k.zstd.compress(dst, data)
-	if how == stored {
-		out = append(dst, data...)
-	}
-	out[start] = byte(how)
-	binary.LittleEndian.PutUint32(out[start+1:], uint32(len(data)))
-	return out
-}
+// Prepare returns what a frame of data seals, in the memory of buf where that
+// suffices: it compresses where that helps. It needs no pack, so it can be done
+// before a place in one is known.
+func (k *Keys) Prepare(buf, data []byte) []byte { return k.zstd.pack(buf[:0], data) }
 
 // FrameSize is the length of the frame that inner, from Prepare, is sealed in.
 func FrameSize(inner []byte) int { return len(inner) + overhead }
@@ -85,15 +75,11 @@ func (p *Pack) Open(offset int64, kind chunk.Kind, id chunk.ID, frame []byte) ([
 		return nil, fmt.Errorf("a frame of %d bytes: %w", len(frame), ErrAuth)
 	}
 	var context [frameContext]byte
-	inner, err := p.aead.Open(nil, p.nonce(offset), frame, p.context(&context, kind, id))
+	inner, err := p.aead.Open(make([]byte, unpackRoom, unpackRoom+len(frame)), p.nonce(offset), frame, p.context(&context, kind, id))
 	if err != nil {
 		return nil, fmt.Errorf("%s chunk %s: %w", kind, id.Short(), ErrAuth)
 	}
-	size := binary.LittleEndian.Uint32(inner[1:])
-	if size > maxPlain {
-		return nil, fmt.Errorf("%s chunk %s: %d bytes are too many: %w", kind, id.Short(), size, ErrAuth)
-	}
-	plain, err := p.zstd.decompress(compression(inner[0]), inner[frameInner:], int(size))
+	plain, err := p.zstd.unpack(inner)
 	if err != nil {
 		return nil, fmt.Errorf("%s chunk %s: %w: %w", kind, id.Short(), err, ErrAuth)
 	}

@@ -34,7 +34,7 @@ type Keys struct {
 	names  [32]byte
 	blobs  []byte // salts make a key for each blob of it
 	packs  []byte // and for each pack
-	zstd   compressor
+	zstd   *compressor
 
 	mu     sync.Mutex // guards random
 	random io.Reader
@@ -61,7 +61,7 @@ func orRandom(random io.Reader) io.Reader {
 
 // derive is all keys of a secret. random gives the salts.
 func derive(secret [32]byte, random io.Reader) *Keys {
-	k := &Keys{secret: secret, random: random, chunks: map[chunk.Kind][32]byte{}}
+	k := &Keys{secret: secret, random: random, zstd: newCompressor(), chunks: map[chunk.Kind][32]byte{}}
 	id := k.sub("repository id")
 	k.id = hex.EncodeToString(id[:])
 	for _, kind := range []chunk.Kind{chunk.Data, chunk.List, chunk.Tree, chunk.Dirs} {

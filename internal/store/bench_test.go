@@ -131,6 +131,11 @@ func BenchmarkPut(b *testing.B) {
 		b.SetBytes(total)
 		start = time.Now()
 		must(b, s.Close())
+		for _, p := range []string{"packs/", "index/"} {
+			var n int64
+			must(b, remote.List(b.Context(), p, "", func(i blob.Info) error { n += i.Size; return nil }))
+			b.Logf("%s %.1f MB", p, float64(n)/1e6)
+		}
 		m.o.SpoolDir, m.o.CacheDir = "", filepath.Join(dir, "cold")
 		s = m.open()
 		b.Logf("open with an empty cache: %v", time.Since(start))
