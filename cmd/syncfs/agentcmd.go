@@ -85,7 +85,7 @@ at the next start.`,
 		Args:    exactArgs(),
 		RunE: runE(func(ctx context.Context, _ []string) error {
 			err := e.withAgent(func(c *agent.Client) error { return c.Stop(ctx) })
-			if errors.Is(err, agent.ErrNotRunning) {
+			if errors.Is(err, agent.ErrNotRunning) || errors.Is(err, agent.ErrNotConnected) {
 				e.say("nothing is running")
 				return nil
 			}

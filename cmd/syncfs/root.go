@@ -35,7 +35,6 @@ func newRootCommand(e *env) *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SuggestionsMinimumDistance = 2
 	root.PersistentFlags().BoolVarP(&e.quiet, "quiet", "q", false, "print only errors and what was asked for")
 	root.PersistentFlags().CountVarP(&e.verbose, "verbose", "v", "say more; twice for debugging")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
@@ -67,6 +66,7 @@ func noCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	err := fmt.Errorf("there is no command %q", strings.TrimPrefix(cmd.CommandPath()+" "+args[0], "syncfs "))
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return hinted(err, "did you mean %s?", strings.Join(near, " or "))

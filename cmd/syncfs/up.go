@@ -49,6 +49,10 @@ func runUp(ctx context.Context, e *env, o upOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	show, err := e.show("") // a configuration that is wrong is told before anything is made
+	if err != nil {
+		return err
+	}
 	dir, err := e.upDir(args)
 	if err != nil {
 		return err
@@ -78,7 +82,7 @@ func runUp(ctx context.Context, e *env, o upOptions, args []string) error {
 			}
 		}
 		bar := e.newProgress()
-		is, err := c.Add(ctx, agent.AddRequest{Path: dir, Name: o.add.name, NoMount: o.add.noMount}, bar.update)
+		is, err := c.Add(ctx, agent.AddRequest{Path: dir, Name: o.add.name, NoMount: o.add.noMount, Show: show}, bar.update)
 		bar.done()
 		if err != nil {
 			return err
