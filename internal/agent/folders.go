@@ -45,6 +45,9 @@ func (a *Agent) add(ctx context.Context, r AddRequest, progress func(Progress)) 
 	if err != nil {
 		return FolderStatus{}, err
 	}
+	if err := a.db.Folder(created.ID).SetComplete(); err != nil { // it has no past yet
+		return FolderStatus{}, err
+	}
 	h, err := a.register(registered{
 		ID: created.ID, Name: r.Name, Kind: created.Kind, Path: path,
 		NoMount: r.NoMount, VersionsName: r.VersionsName, Show: r.Show,

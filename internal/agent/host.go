@@ -137,6 +137,9 @@ func (h *host) stop(lazy bool) error {
 	if cancel == nil {
 		return nil
 	}
+	if s != nil {
+		s.Freeze()
+	}
 	var err error
 	if m != nil {
 		err = m.Unmount()

@@ -30,17 +30,25 @@ func (h *host) mountOn(ctx context.Context, root *disk.Root, d *folder.Folder, s
 		Changes: d, Gate: s, Past: newSource(h.a, h.folder.ID),
 		VersionsName: h.folder.VersionsName, Show: showOf(h.folder.Show),
 		AllowOther: h.a.o.AllowOther, Passthrough: !h.a.o.NoPassthrough,
-		Exe: h.applierCommand(), Logger: h.a.log,
+		Exe: h.a.o.Exe, Logger: h.a.log,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMount, err)
 	}
-	return m, nil
+	return liveMount{m}, nil
 }
 
-// applierCommand is the command line of the child that makes visible steps.
-func (h *host) applierCommand() []string {
-	return append(append([]string{}, h.a.o.Exe...), h.folder.Path)
+// liveMount is a mount whose applier, when its process ends in the middle of a
+// step, asks for another look.
+type liveMount struct{ *live.Live }
+
+// Do is syncer.Applier's.
+func (m liveMount) Do(ctx context.Context, step disk.Step) error {
+	err := m.Live.Do(ctx, step)
+	if errors.Is(err, live.ErrApplierGone) {
+		return fmt.Errorf("%w: %w", err, unix.EBUSY)
+	}
+	return err
 }
 
 func showOf(s string) live.Show {

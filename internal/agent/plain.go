@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 
 	"github.com/syncfs/syncfs/internal/disk"
 	"github.com/syncfs/syncfs/internal/folder"
@@ -51,7 +52,7 @@ func (p *plain) Stage() *os.File { return p.file }
 // displaced file, which is looked at before it is given up.
 func (p *plain) Do(_ context.Context, step disk.Step) error {
 	if err := p.gate.Check(step.Op, step.Path); err != nil {
-		return fmt.Errorf("apply %s: %w", step.Path, err)
+		return fmt.Errorf("apply %s: %w: %w", step.Path, err, syscall.EBUSY)
 	}
 	_, err := p.root.Do(p.stage, step)
 	return err

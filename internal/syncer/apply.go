@@ -79,7 +79,18 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []str
 	if err := a.dirs(ctx); err != nil {
 		return nil, err
 	}
-	return a.left, errors.Join(a.failed...)
+	return a.left, firstOf(a.failed)
+}
+
+// firstOf is one error for many.
+func firstOf(errs []error) error {
+	switch len(errs) {
+	case 0:
+		return nil
+	case 1:
+		return errs[0]
+	}
+	return fmt.Errorf("%w (and %d more)", errs[0], len(errs)-1)
 }
 
 // batch stages the content of some changes, makes it durable, and makes the
@@ -192,7 +203,7 @@ func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 		}
 		applied := make([]folder.Applied, 0, n)
 		for i, c := range list[:n] {
-			err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Remove, Path: c.Path, Staged: staged[i]})
+			err := a.take(ctx, c, staged[i])
 			if err == nil || missing(err) {
 				applied = append(applied, folder.Applied{Path: c.Path})
 			} else if err := a.note(c.Path, err); err != nil {
@@ -207,6 +218,20 @@ func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 		list = list[n:]
 	}
 	return nil
+}
+
+// take moves what is gone into staging. A directory must be empty: what a
+// program has just put into it goes back with it.
+func (a *applier) take(ctx context.Context, c versions.Change, staged string) error {
+	err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Remove, Path: c.Path, Staged: staged})
+	if err != nil || c.Old.Kind != versions.Dir {
+		return err
+	}
+	err = a.stage.Rmdir(staged)
+	if err == nil || missing(err) {
+		return nil
+	}
+	return errors.Join(err, a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Place, Path: c.Path, Staged: staged}))
 }
 
 // dirs sets the attributes of directories, last of all.

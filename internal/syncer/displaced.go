@@ -35,7 +35,7 @@ func (s *Syncer) displacing(stage string, changes []versions.Change, staged []st
 	var out bytes.Buffer
 	var list []displaced
 	for i, c := range changes {
-		if c.Old == nil || c.Old.Kind == versions.Dir || staged[i] == "" {
+		if c.Old == nil || c.Path == "" || staged[i] == "" {
 			continue
 		}
 		_, sig, err := s.o.Disk.Recorded(c.Path)
@@ -169,6 +169,11 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 		return false, err
 	}
 	switch {
+	case st.Type() == disk.TypeDir:
+		if err := dir.Rmdir(d.Staged); err == nil {
+			return true, nil
+		}
+		return s.bringBack(ctx, dir, d, "directory")
 	case st.Ino != d.Sig.Ino && d.Sig.Ino != 0:
 		// The step was not made: it is what we had staged.
 		return true, dir.Remove(d.Staged)
@@ -178,7 +183,7 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 			return false, err
 		}
 		defer f.Close()
-		if !disk.Unused(f.Fd()) {
+		if !f.Unused() {
 			return false, nil
 		}
 		if st, err = f.Stat(); err != nil {
@@ -188,16 +193,16 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 	if st.Size == d.Sig.Size && st.MTime == d.Sig.MTime {
 		return true, dir.Remove(d.Staged)
 	}
-	return s.bringBack(ctx, dir, d)
-}
-
-// bringBack puts a displaced file that a program has changed meanwhile into the
-// folder again, under the name of a conflict copy.
-func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced) (done bool, err error) {
 	hash, err := s.hashOf(ctx, dir, d.Staged)
 	if err != nil {
 		return false, err
 	}
+	return s.bringBack(ctx, dir, d, hash)
+}
+
+// bringBack puts a displaced file that a program has changed meanwhile into the
+// folder again, under the name of a conflict copy.
+func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced, hash string) (done bool, err error) {
 	at := versions.NextInstant(s.o.Now(), versions.Instant{})
 	current := disk.DirOf(s.o.Applier.Stage())
 	for range 100 {

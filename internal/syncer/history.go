@@ -110,6 +110,15 @@ func (s *Syncer) learn(ctx context.Context, head line.Folder) error {
 	return s.loadHistory(ctx)
 }
 
+// completeHistory fills a database that does not know the whole past: a new one.
+func (s *Syncer) completeHistory(ctx context.Context) error {
+	_, complete, err := s.o.Meta.LastNumber()
+	if err != nil || complete {
+		return err
+	}
+	return s.loadHistory(ctx)
+}
+
 func (s *Syncer) loadHistory(ctx context.Context) error {
 	return LoadHistory(ctx, s.o.Lines, s.o.Store, s.o.Meta, s.o.ID, s.notify)
 }

@@ -132,6 +132,9 @@ func sameForUs(base, local, remote *versions.Entry) bool {
 // follow applies head to a tree that holds nothing of ours, and makes it the
 // base.
 func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Folder) error {
+	if s.frozen.Load() {
+		return nil // the next start finds it again
+	}
 	left, err := s.apply(ctx, local, head.Root)
 	if err != nil {
 		return fmt.Errorf("apply snapshot %s: %w", head.Instant, err)

@@ -82,6 +82,9 @@ func (s *Syncer) syncOnce(ctx context.Context) error {
 		if err := s.adoptTaken(ctx, head); err != nil {
 			return err
 		}
+		if err := s.completeHistory(ctx); err != nil {
+			return err
+		}
 		if s.movedByOthers(head) {
 			again, err := s.pull(ctx, head)
 			if err != nil {

@@ -43,6 +43,7 @@ type Syncer struct {
 	gateMu sync.Mutex        // guards gated; taken inside steps, after everything else
 	gated  map[string]uint32 // directories of the apply under way, with their recorded modes
 
+	frozen atomic.Bool   // nothing is applied any more
 	run    string        // tells names in staging of this run from others'
 	staged atomic.Uint64 // names in staging so far
 
@@ -130,6 +131,10 @@ func (s *Syncer) Kick() {
 	s.mu.Unlock()
 	kick(s.sync)
 }
+
+// Freeze ends applying: the folder is being unmounted. What is here is still
+// captured and sent.
+func (s *Syncer) Freeze() { s.frozen.Store(true) }
 
 // HeadMoved tells of a new head, from an event: with its record, if that came
 // along, and whether the chunks store has learned all that it brought.
