@@ -27,7 +27,8 @@ var ErrApplierGone = errors.New("the process that applies changes ended")
 type applier struct {
 	l    *Live
 	jobs chan job
-	done chan struct{}
+	stop context.CancelFunc
+	done chan struct{} // closed when the child is gone for good
 
 	pid  atomic.Int32 // the child
 	tid  atomic.Int32 // the child's thread that makes the steps, during a step; 0: none

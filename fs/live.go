@@ -194,7 +194,9 @@ func (l *Live) mount(ctx context.Context) error {
 	})
 	if l.o.Gate != nil && len(l.o.Exe) > 0 {
 		l.applier = newApplier(l)
-		l.run.Go(func() error { l.applier.serve(ctx); return nil })
+		serving, stop := context.WithCancel(ctx)
+		l.applier.stop = stop
+		l.run.Go(func() error { l.applier.serve(serving); return nil })
 	}
 	return nil
 }
@@ -214,6 +216,10 @@ func (l *Live) detach() {
 func (l *Live) Unmount() error {
 	if !l.mounted.Swap(false) {
 		return nil
+	}
+	if l.applier != nil { // its process has the mount open
+		l.applier.stop()
+		<-l.applier.done
 	}
 	err := unmountFuse(l.o.MountPoint, false)
 	if err == nil {
