@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -29,7 +30,8 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) error {
 	sub := s.hub.subscribe(stream.cut)
 	defer s.hub.unsubscribe(sub)
 	err := s.stream(r.Context(), stream, sub, infoOf(r).token)
-	if sub.dropped() {
+	late := errors.Is(err, os.ErrDeadlineExceeded) && s.stopping.Err() == nil
+	if late || sub.dropped() {
 		s.metrics.dropped.Inc()
 		s.log.Warn("a subscriber does not keep up and is dropped", "from", r.RemoteAddr, "token", infoOf(r).token.Name)
 	}

@@ -88,12 +88,12 @@ func TestASubscriberThatDoesNotReadIsDropped(t *testing.T) {
 	}
 	defer response.Body.Close()
 	c := w.client(nil)
-	record := randomBytes(9, 2<<20)
+	record := randomBytes(9, 1<<20)
 	dropped := func() bool { return w.metric("syncfs_server_subscribers_dropped_total") > 0 }
 	begun := time.Now()
 	for i := uint64(0); !dropped(); i++ {
 		if i > 200 {
-			t.Fatal("a subscriber that reads nothing is still there after 400 MiB")
+			t.Fatal("a subscriber that reads nothing is still there after 200 MiB")
 		}
 		_, err := c.Commit(t.Context(), "f", blob.Commit{Expect: i, Sealed: []byte("x"), ID: strings.Repeat("ab", 32), Record: record})
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/remote"
@@ -265,6 +266,38 @@ func TestASlowWireIsNotCut(t *testing.T) {
 	}
 	if got := w.received(); got != float64(len(data)) {
 		t.Errorf("the server received %.0f bytes, want %d in one go", got, len(data))
+	}
+}
+
+func TestManyRequestsAtOnceOverALongWire(t *testing.T) {
+	t.Parallel()
+	for _, useTLS := range []bool{false, true} {
+		w := serve(t, worldOptions{tls: useTLS})
+		wire := newWire(t, w)
+		wire.spoil("latency", "downstream", `{"latency":30,"jitter":20}`)
+		c := w.client(func(o *remote.ClientOptions) { o.URL = wire.url })
+		var group errgroup.Group
+		for i := range 16 {
+			group.Go(func() error {
+				name, data := fmt.Sprintf("packs/%d", i), randomBytes(uint64(i), 1+i*100_000)
+				if err := c.Put(t.Context(), name, bytes.NewReader(data), int64(len(data))); err != nil {
+					return err
+				}
+				r, err := c.Get(t.Context(), name, int64(i), int64(len(data)-i))
+				if err != nil {
+					return err
+				}
+				defer r.Close()
+				if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data[min(i, len(data)):]) {
+					return fmt.Errorf("%s arrived wrong: %d bytes, %w", name, len(got), err)
+				}
+				_, err = c.Commit(t.Context(), fmt.Sprintf("f%d", i), blob.Commit{Sealed: []byte("x")})
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Errorf("tls %v: %v", useTLS, err)
+		}
 	}
 }
 

@@ -67,8 +67,8 @@ func (t *throttle) failed(addr netip.Addr) {
 	limit.AllowN(t.now(), 1)
 }
 
-// forget drops the addresses that have rested, and if there are none, any one;
-// t.mu is held.
+// forget drops the addresses that have rested, and of the others so many that
+// it need not be called again soon; t.mu is held.
 func (t *throttle) forget() {
 	now := t.now()
 	for addr, limit := range t.wrong {
@@ -77,7 +77,7 @@ func (t *throttle) forget() {
 		}
 	}
 	for addr := range t.wrong {
-		if len(t.wrong) < throttleMost {
+		if len(t.wrong) < throttleMost*3/4 {
 			break
 		}
 		delete(t.wrong, addr)
