@@ -111,7 +111,9 @@ func (l *Live) make(what string, in *fuse.InHeader, name string, mode, umask uin
 		return l.status(what, err)
 	}
 	l.fillEntry(out, parent, name, &st, since)
-	l.changedAt(parent, name)
+	if !l.fromApplier(&in.Caller) {
+		l.changedAt(parent, name)
+	}
 	return fuse.OK
 }
 
