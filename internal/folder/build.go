@@ -2,7 +2,6 @@ package folder
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -197,12 +196,13 @@ func (b *build) run(ctx context.Context, taken *marks) (*task, error) {
 		top.left.Store(1)
 		b.open(ctx, top, &taken.root, b.root.entry == nil || b.relist)
 		b.done(ctx, top)
-		return errors.Join(b.err(), ctx.Err())
+		return ctx.Err()
 	})
-	if err := g.Wait(); err != nil {
-		if failed := b.err(); failed != nil {
-			return nil, failed
-		}
+	err := g.Wait()
+	if failed := b.err(); failed != nil {
+		return nil, failed
+	}
+	if err != nil {
 		return nil, err
 	}
 	if top.missing != nil {

@@ -69,7 +69,7 @@ func (b *build) work(ctx context.Context, j *job) {
 		b.f.troubled(j.path, errSubmount, true)
 	case errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENXIO), errors.Is(err, syscall.EISDIR):
 		b.wait(j.path, j.mark, 20*time.Millisecond) // it has become something else
-	case ctx.Err() == nil:
+	case ctx.Err() == nil && b.err() == nil:
 		b.f.troubled(j.path, err, false)
 	}
 }

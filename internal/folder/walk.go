@@ -49,6 +49,9 @@ func (b *build) open(ctx context.Context, t *task, m *mark, deep bool) {
 		return
 	}
 	t.entry.Name = t.name
+	if !t.root {
+		b.f.well(t.path) // trouble with the root is the watch's
+	}
 	b.noted(t.path, notes)
 	t.record = b.record(t.base)
 	deep = deep || t.record == nil || m.deep
