@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/syncfs/syncfs/internal/blob"
@@ -206,7 +207,10 @@ var errCrash = errors.New("crash")
 // crashAt makes the n-th call of a hook at point, and all after it, fail.
 func crashAt(point string, n int) func(string) error {
 	dead := false
+	var mu sync.Mutex // guards dead, n
 	return func(p string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		if p == point {
 			if n--; n == 0 {
 				dead = true
