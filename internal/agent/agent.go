@@ -58,7 +58,8 @@ type Agent struct {
 	trees    *versions.Trees
 	contents *versions.Contents
 
-	work errgroup.Group // everything that runs; waited for by Run
+	work      errgroup.Group // everything that runs; waited for by Run
+	lingering sync.WaitGroup // mounts that were taken away and are still used; nobody waits
 
 	registry sync.Mutex // held while the list of folders is changed
 

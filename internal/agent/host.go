@@ -176,7 +176,8 @@ func (h *host) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer root.Close()
+	closing := func() { root.Close() }
+	defer func() { closing() }()
 	unlock, err := lockRoot(root)
 	if err != nil {
 		return err
@@ -194,21 +195,42 @@ func (h *host) serve(ctx context.Context) (err error) {
 	if err := h.restore(ctx, s); err != nil {
 		return err
 	}
-	m, err := h.mountOn(ctx, root, d, s)
+	var m mounting
+	syncer.KeepTime(root, func() { m, err = h.mountOn(ctx, root, d, s) })
 	if err != nil {
 		return err
 	}
 	late.set(m)
-	defer m.Wait()
-	defer func() {
-		if uerr := m.Unmount(); uerr != nil {
-			h.a.log.Warn("unmount", "folder", h.folder.Name, "err", uerr)
-		}
-	}()
+	closing = func() { h.leave(m, root) }
 	h.mu.Lock()
 	h.mount = m
 	h.mu.Unlock()
 	return h.work(ctx, d, s, m)
+}
+
+// lingerTime is how long the end of a mount is waited for.
+const lingerTime = 2 * time.Second
+
+// leave takes the mount off the tree. Programs that still use it go on with
+// what they have open: they are served for as long as the agent lives, and
+// nobody waits for them.
+func (h *host) leave(m mounting, root *disk.Root) {
+	if err := m.Unmount(); err != nil {
+		h.a.log.Warn("unmount", "folder", h.folder.Name, "err", err)
+	}
+	gone := make(chan struct{})
+	h.a.lingering.Go(func() {
+		defer close(gone)
+		syncer.KeepTime(root, m.Wait)
+		root.Close()
+	})
+	timer := time.NewTimer(lingerTime)
+	defer timer.Stop()
+	select {
+	case <-gone:
+	case <-timer.C:
+		h.a.log.Info("programs still use the mount that was taken away", "folder", h.folder.Name)
+	}
 }
 
 // work runs the watch, the scan and the syncer of a mounted folder.

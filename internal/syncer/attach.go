@@ -17,11 +17,13 @@ import (
 // Attach looks at the whole directory, and ends what an earlier run has left.
 // Nothing is applied or captured before.
 func (s *Syncer) Attach(ctx context.Context) error {
+	var err error
+	KeepTime(s.o.Root, func() { err = s.sweepStages() })
+	if err != nil {
+		s.o.Logger.Warn("staging of an earlier run stays for now", "err", err)
+	}
 	if err := s.scan(ctx); err != nil {
 		return fmt.Errorf("look at the folder: %w", err)
-	}
-	if err := s.sweepStages(); err != nil {
-		s.o.Logger.Warn("staging of an earlier run stays for now", "err", err)
 	}
 	s.rememberQueue(ctx)
 	s.mu.Lock()
