@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -129,15 +130,18 @@ func RecordName(folder string, number uint64, received time.Time, id string) str
 
 // ParseRecordName takes a name of RecordName apart.
 func ParseRecordName(name string) (folder string, number uint64, received time.Time, id string, err error) {
-	var ns uint64
+	bad := fmt.Errorf("%q is not the name of a snapshot record", name)
 	parts := strings.Split(name, "/")
 	if len(parts) != 3 || parts[0] != "snapshots" || len(parts[2]) != 16+1+16+1+64 {
-		return "", 0, time.Time{}, "", fmt.Errorf("%q is not the name of a snapshot record", name)
+		return "", 0, time.Time{}, "", bad
 	}
-	if _, err := fmt.Sscanf(parts[2][:33], "%016x-%016x", &number, &ns); err != nil || parts[2][33] != '-' {
-		return "", 0, time.Time{}, "", fmt.Errorf("%q is not the name of a snapshot record", name)
+	number, err1 := strconv.ParseUint(parts[2][:16], 16, 64)
+	ns, err2 := strconv.ParseUint(parts[2][17:33], 16, 64)
+	folder, received, id = parts[1], time.Unix(0, int64(ns)).UTC(), parts[2][34:]
+	if err1 != nil || err2 != nil || !ValidName(name) || RecordName(folder, number, received, id) != name {
+		return "", 0, time.Time{}, "", bad
 	}
-	return parts[1], number, time.Unix(0, int64(ns)).UTC(), parts[2][34:], nil
+	return folder, number, received, id, nil
 }
 
 // ValidName tells whether name may name an object.
