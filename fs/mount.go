@@ -167,10 +167,10 @@ func CleanStale(mountPoint string) (bool, error) {
 	if err != nil || !ok || m.kind != fsType {
 		return false, err
 	}
-	// A live mount answers, ours as well: only a dead one says ENOTCONN. The
-	// question is about the root's own attributes and goes to another process.
-	var st unix.Stat_t
-	if err := unix.Stat(mountPoint, &st); err != unix.ENOTCONN && err != unix.ECONNABORTED {
+	// A live mount answers, only a dead one says ENOTCONN. Not stat, which the
+	// kernel answers itself from what it remembers of the dead.
+	var st unix.Statfs_t
+	if err := unix.Statfs(mountPoint, &st); err != unix.ENOTCONN && err != unix.ECONNABORTED {
 		return false, nil
 	}
 	if err := unmountFuse(mountPoint, true); err != nil {
