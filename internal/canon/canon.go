@@ -18,8 +18,8 @@ var ErrFormat = errors.New("not in the expected format")
 // Uvarint appends v, seven bits a byte, lowest first, in the fewest bytes.
 func Uvarint(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) }
 
-// Int64 appends v in 8 bytes, big-endian.
-func Int64(b []byte, v int64) []byte { return binary.BigEndian.AppendUint64(b, uint64(v)) }
+// Int64 appends v in 8 bytes, little-endian.
+func Int64(b []byte, v int64) []byte { return binary.LittleEndian.AppendUint64(b, uint64(v)) }
 
 // String appends the length of s and its bytes.
 func String[T ~string | ~[]byte](b []byte, s T) []byte {
@@ -112,7 +112,7 @@ func (d *Decoder) Uvarint(limit uint64) uint64 {
 // Int64 reads 8 bytes.
 func (d *Decoder) Int64() int64 {
 	if b := d.Fixed(8); b != nil {
-		return int64(binary.BigEndian.Uint64(b))
+		return int64(binary.LittleEndian.Uint64(b))
 	}
 	return 0
 }
