@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/syncfs/syncfs/internal/folder"
@@ -103,13 +104,14 @@ func TestLostAndDamagedRecordsCostReadingOnly(t *testing.T) {
 
 func TestLargeBuildKeepsItsRecordsInAFile(t *testing.T) {
 	b := newBench(t)
-	for i := range 300 {
-		for j := range 200 {
-			write(t, b.path(fmt.Sprintf("d%d/a-name-that-takes-some-room-%d", i, j)), "")
+	long := strings.Repeat("n", 240)
+	for i := range 60 {
+		for j := range 300 {
+			write(t, b.path(fmt.Sprintf("d%d/%s%d", i, long, j)), "")
 		}
 	}
 	b.take(t)
-	if root := b.recordedRoot(t); root.Count != 60_000 {
+	if root := b.recordedRoot(t); root.Count != 18_000 {
 		t.Fatalf("%d entries", root.Count)
 	}
 	left, err := os.ReadDir(b.options.TempDir)

@@ -51,8 +51,9 @@ type Options struct {
 
 // Folder is safe for use by many goroutines.
 type Folder struct {
-	o    Options
-	wake chan struct{}
+	o     Options
+	wake  chan struct{}
+	blind time.Duration // scanWhenBlind
 
 	// change is held while records are read to be changed: by Build, Record,
 	// Applied. It is taken before mu.
@@ -96,7 +97,7 @@ func Open(o Options) (*Folder, error) {
 		o.Random = rand.Reader
 	}
 	f := &Folder{
-		o: o, wake: make(chan struct{}, 1), dirty: &marks{},
+		o: o, wake: make(chan struct{}, 1), blind: scanWhenBlind, dirty: &marks{},
 		trouble: make(map[string]Trouble), links: make(map[inode]*linked),
 		replaced: make(map[string]bool), explained: make(map[string]request),
 	}

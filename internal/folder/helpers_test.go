@@ -248,6 +248,9 @@ func diskTree(t fataler, dir string) map[string]string {
 				t.Fatalf("readdir: %v", err)
 			}
 			for _, n := range names {
+				if strings.HasPrefix(n.Name(), folder.StagePrefix) {
+					continue
+				}
 				walk(strings.TrimPrefix(rel+"/"+n.Name(), "/"))
 			}
 		}

@@ -284,7 +284,10 @@ func (f *Folder) applyTo(dir string, changes []Applied, fresh bool) ([]byte, err
 	}
 	var tree [32]byte
 	if old != nil {
-		tree, dev = old.tree, old.dev
+		tree = old.tree
+		if old.dev != 0 {
+			dev = old.dev
+		}
 	}
 	return w.finish(tree, dev, true), nil
 }

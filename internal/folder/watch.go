@@ -57,7 +57,7 @@ func (f *Folder) Watch(ctx context.Context, outside func(path string)) error {
 		f.mu.Lock()
 		f.outside = outside
 		f.mu.Unlock()
-		return f.scanEvery(ctx, scanWhenBlind)
+		return f.scanEvery(ctx, f.blind)
 	}
 	return f.watchWith(ctx, w, outside)
 }
@@ -106,7 +106,7 @@ func (f *Folder) tend(ctx context.Context, scans <-chan struct{}, now bool) erro
 		f.mu.Lock()
 		every := scanAnyway
 		if f.limited {
-			every = max(scanWhenBlind, scanShare*last)
+			every = max(f.blind, scanShare*last)
 		}
 		f.mu.Unlock()
 		if !now {
