@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/chunk"
@@ -98,6 +99,7 @@ func (s *Store) places(ctx context.Context, id chunk.ID) ([]place, error) {
 		if err != nil {
 			if errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) {
 				s.log.Warn("a part of the index cannot be read", "error", err)
+				s.stale() // a compaction elsewhere may have replaced it
 				continue
 			}
 			if len(remote) > 0 {
@@ -114,6 +116,13 @@ func (s *Store) places(ctx context.Context, id chunk.ID) ([]place, error) {
 		}
 	}
 	return remote, nil
+}
+
+// stale makes the next miss read the index anew.
+func (s *Store) stale() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refreshed = time.Time{}
 }
 
 // placesAnew looks again after reading what has come to the remote since.
