@@ -51,10 +51,10 @@ func (s *Server) getBlob(w http.ResponseWriter, r *http.Request) error {
 }
 
 // sendWhole sends an object with its digest in the header. What does not fit
-// into memory is read twice for that.
+// into memory is read twice for that, the first time.
 func (s *Server) sendWhole(w http.ResponseWriter, r *http.Request, info blob.Info) error {
 	if info.Size > smallPut {
-		sum, err := s.digestOf(r.Context(), info.Name)
+		sum, err := s.digestOf(r.Context(), info)
 		if err != nil {
 			return err
 		}

@@ -153,6 +153,12 @@ func (s *Server) putLarge(w http.ResponseWriter, r *http.Request, p put) error {
 	}
 	err = s.store(w, r, p, h)
 	keep = err != nil && !errors.Is(err, fs.ErrExist) && !isFull(err)
+	if err == nil {
+		// Who gets it next need not wait until it was read for its digest.
+		if info, err := s.o.Store.Stat(r.Context(), p.name); err == nil {
+			s.digests.set(info, p.sum)
+		}
+	}
 	return err
 }
 
@@ -247,13 +253,16 @@ func (s *Server) holds(ctx context.Context, info blob.Info, size int64, sum dige
 	if info.Size != size {
 		return false, nil
 	}
-	have, err := s.digestOf(ctx, info.Name)
+	have, err := s.digestOf(ctx, info)
 	return have == sum, err
 }
 
-// digestOf reads a whole object for its digest.
-func (s *Server) digestOf(ctx context.Context, name string) (d digest, err error) {
-	r, err := s.o.Store.Get(ctx, name, 0, -1)
+// digestOf reads a whole object for its digest, unless that is known.
+func (s *Server) digestOf(ctx context.Context, info blob.Info) (d digest, err error) {
+	if d, ok := s.digests.get(info); ok {
+		return d, nil
+	}
+	r, err := s.o.Store.Get(ctx, info.Name, 0, -1)
 	if err != nil {
 		return d, err
 	}
@@ -262,7 +271,9 @@ func (s *Server) digestOf(ctx context.Context, name string) (d digest, err error
 	if _, err := io.CopyBuffer(onlyWriter{sum}, onlyReader{r}, make([]byte, 128<<10)); err != nil {
 		return d, err
 	}
-	return digest(sum.Sum(nil)), nil
+	d = digest(sum.Sum(nil))
+	s.digests.set(info, d)
+	return d, nil
 }
 
 // onlyReader hides what else a reader can do.

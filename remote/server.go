@@ -76,6 +76,7 @@ type Server struct {
 	turns    *turns
 	throttle *throttle
 	metrics  *metrics
+	digests  *digests
 	folders  keyedMutex          // commits of one folder, so that events come in order
 	buffers  *semaphore.Weighted // bytes of bodies in memory
 	running  gate                // requests
@@ -113,7 +114,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	}
 	s := &Server{
 		o: o, log: o.Logger, partials: partials, hub: newHub(), turns: newTurns(o.Now),
-		throttle: newThrottle(o.Now), buffers: semaphore.NewWeighted(o.Limits.Buffers),
+		throttle: newThrottle(o.Now), digests: newDigests(), buffers: semaphore.NewWeighted(o.Limits.Buffers),
 	}
 	if s.metrics, err = newMetrics(o.Registry, s); err != nil {
 		return nil, err
