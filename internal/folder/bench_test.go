@@ -90,3 +90,38 @@ func firstBuild(b *testing.B, f *folder.Folder) *folder.Built {
 	}
 	return built
 }
+
+func BenchmarkRestore(b *testing.B) {
+	dir := benchTree(b)
+	root, err := disk.OpenRoot(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer root.Close()
+	f, err := folder.Open(folder.Options{Root: root, Records: newRecords()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	chunks := versionstest.New()
+	trees, contents := versions.NewTrees(chunks, [32]byte{1}), versions.NewContents(chunks, [32]byte{2})
+	if err := f.Scan(b.Context(), nil); err != nil {
+		b.Fatal(err)
+	}
+	built, err := f.Build(b.Context(), trees, contents, folder.BuildOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		target, err := os.MkdirTemp("/tmp", "restore-bench")
+		if err != nil {
+			b.Fatal(err)
+		}
+		rep, err := disk.Restore(b.Context(), trees, contents, built.Root, target, disk.RestoreOptions{})
+		if err != nil || len(rep.Failed) > 0 {
+			b.Fatal(err, rep.Failed)
+		}
+		b.StopTimer()
+		os.RemoveAll(target)
+		b.StartTimer()
+	}
+}
