@@ -61,13 +61,16 @@ func answerPoll(t testing.TB, dir string) {
 
 // mountProcess mounts a folder and serves it until its standard input ends.
 func mountProcess(args []string) error {
+	if abs, err := filepath.Abs(args[0]); err == nil {
+		args[0] = abs
+	}
 	root, err := disk.OpenRoot(args[0])
 	if err != nil {
 		return err
 	}
 	l, err := fs.MountLive(context.Background(), fs.LiveOptions{
 		Root: root, MountPoint: args[0], Folder: "test",
-		Passthrough: len(args) > 1 && args[1] == "pass", AllowOther: true,
+		Passthrough: len(args) > 1 && args[1] == "pass", AllowOther: len(args) < 3,
 	})
 	if err != nil {
 		return err
