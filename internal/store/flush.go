@@ -21,6 +21,11 @@ func (s *Store) finish(p *openPack) {
 		state.open, state.spooled, state.digest, state.size = nil, true, d, size
 		s.index.byName[d] = p.ordinal
 	}
+	s.wake()
+}
+
+// wake lets those look again who wait in waitFinished. It needs mu.
+func (s *Store) wake() {
 	close(s.finished)
 	s.finished = make(chan struct{})
 }
@@ -116,8 +121,7 @@ func (s *Store) retry(p *openPack) {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				p.running, p.err = false, fmt.Errorf("write a pack again: %w", spoolError(err))
-				close(s.finished)
-				s.finished = make(chan struct{})
+				s.wake()
 				return
 			}
 			p.doubtful = false

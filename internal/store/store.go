@@ -136,6 +136,7 @@ func (s *Store) loadIndex(ctx context.Context) error {
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
+	s.wake() // who waits for a pack sees that none will be finished
 	s.mu.Unlock()
 	s.background.Wait()
 	s.mu.Lock()
