@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -142,6 +143,49 @@ func TestASecondServerOnTheSameDataIsRefused(t *testing.T) {
 	}
 	if err := data.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAConnectionMayRestBetweenRequests(t *testing.T) {
+	const stall = 100 * time.Millisecond
+	w := serve(t, worldOptions{change: func(o *remote.ServerOptions) { o.Limits.Stall = stall }})
+	if err := w.store.Put(t.Context(), "packs/a", strings.NewReader("abc"), 3); err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{MaxConnsPerHost: 1}
+	defer transport.CloseIdleConnections()
+	var reused int
+	do := func(method, path, body string, want int) {
+		t.Helper()
+		request, err := http.NewRequest(method, w.url+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+			if info.Reused {
+				reused++
+			}
+		}}
+		request = request.WithContext(httptrace.WithClientTrace(t.Context(), trace))
+		request.Header.Set("X-API-Key", testKey)
+		request.Header.Set("Repr-Digest", digestHeader([]byte(body)))
+		response, err := transport.RoundTrip(request)
+		if err != nil {
+			t.Fatalf("%s %s: %v", method, path, err)
+		}
+		defer response.Body.Close()
+		if _, err := io.Copy(io.Discard, response.Body); err != nil || response.StatusCode != want {
+			t.Errorf("%s %s: %d, %v, want %d", method, path, response.StatusCode, err, want)
+		}
+		time.Sleep(3 * stall)
+	}
+	do(http.MethodGet, "/v1/blobs/packs/a", "", http.StatusOK)
+	do(http.MethodGet, "/v1/heads", "", http.StatusOK)
+	do(http.MethodPut, "/v1/blobs/packs/a", "taken", http.StatusConflict)
+	do(http.MethodPut, "/v1/blobs/packs/b", "free", http.StatusCreated)
+	do(http.MethodGet, "/v1/blobs/packs/b", "", http.StatusOK)
+	if reused != 4 {
+		t.Errorf("%d of 4 requests found their connection alive", reused)
 	}
 }
 

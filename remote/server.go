@@ -59,6 +59,7 @@ func (l *Limits) defaults() {
 	size(&l.Object, 64<<30)
 	size(&l.Partial, 128<<30)
 	size(&l.Buffers, 256<<20)
+	l.Buffers = max(l.Buffers, 2*commitLimit)
 	period(&l.Stall, time.Minute)
 	period(&l.KeepAlive, 15*time.Second)
 	period(&l.Grace, 15*time.Second)

@@ -233,8 +233,11 @@ func (r *reply) Read(p []byte) (int, error) {
 
 // Close gives the connection back, or closes it when the body was not read.
 func (r *reply) Close() error {
-	// The rest of a short body, so that the connection can be used again.
-	io.CopyN(io.Discard, r.response.Body, 4<<10)
+	if n := r.response.ContentLength; n > 0 && n <= 4<<10 {
+		// What was not read of a short body, so that the connection can be used
+		// again.
+		io.Copy(io.Discard, r.response.Body)
+	}
 	err := r.response.Body.Close()
 	r.watch.stop()
 	return err
