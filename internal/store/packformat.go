@@ -60,6 +60,9 @@ func appendDirectory(b []byte, frames []frame) []byte {
 // parseDirectory reads what appendDirectory wrote for a pack whose directory
 // begins at limit: no frame reaches beyond it.
 func parseDirectory(b []byte, limit int64) ([]frame, error) {
+	if limit < int64(seal.PackHeader) || limit > maxPack {
+		return nil, fmt.Errorf("a directory at %d", limit)
+	}
 	r := reader{b: b}
 	count := r.uvarint()
 	if count > uint64(len(b))/36 {
