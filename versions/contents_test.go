@@ -126,10 +126,10 @@ func TestManyWritersShareFewBuffers(t *testing.T) {
 
 func TestAChangeInsideALargeFileCostsFewPieces(t *testing.T) {
 	c, m := newContents()
-	data := randomBytes(200<<20, 9)
+	data := randomBytes(60<<20, 9)
 	a, err := c.Write(t.Context(), bytes.NewReader(data))
 	must(t, a, err)
-	copy(data[100<<20:], "other content")
+	copy(data[30<<20:], "other content")
 	m.Reset()
 	b, err := c.Write(t.Context(), bytes.NewReader(data))
 	must(t, b, err)
