@@ -28,7 +28,13 @@ func newTransport(host, pin string) *http.Transport {
 	}
 	t := &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &politeConn{Conn: conn}, nil
+		},
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  5 * time.Second,
 		IdleConnTimeout:        90 * time.Second,
@@ -178,7 +184,7 @@ func (c *Client) judge(ctx context.Context, watch *watchdog, x exchange, seen *f
 		return untrusted
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):
 		return fmt.Errorf("%w: it does not speak TLS; is its address http://%s?", ErrNotServer, c.base.Host)
-	case seen.garbage() && !isNetwork(err):
+	case seen.rude(), seen.garbage() && !isNetwork(err):
 		return fmt.Errorf("%w: %w: %w", ErrNotServer, errGarbled, err)
 	}
 	return fmt.Errorf("%w: %w", blob.ErrOffline, err)
@@ -189,19 +195,48 @@ func isNetwork(err error) bool {
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// politeConn notices a server that speaks before it was asked, as those of SSH
+// or mail do and no HTTP server does.
+type politeConn struct {
+	net.Conn
+	asked, rude atomic.Bool
+}
+
+func (c *politeConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.asked.Load() {
+		c.rude.Store(true)
+	}
+	return n, err
+}
+
+func (c *politeConn) Write(p []byte) (int, error) {
+	c.asked.Store(true)
+	return c.Conn.Write(p)
+}
+
 // firstBytes notices whether the server sent anything at all: an error of HTTP/1
 // after that, which is none of the network, means that it was not HTTP.
 type firstBytes struct {
 	some, fine atomic.Bool
+	conn       atomic.Pointer[politeConn]
 }
 
 func (f *firstBytes) garbage() bool { return f.some.Load() && !f.fine.Load() }
 
+func (f *firstBytes) rude() bool {
+	conn := f.conn.Load()
+	return conn != nil && conn.rude.Load()
+}
+
 func (f *firstBytes) trace(watch *watchdog) *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
-			if t, ok := info.Conn.(*tls.Conn); ok && t.ConnectionState().NegotiatedProtocol == "h2" {
-				f.fine.Store(true)
+			switch conn := info.Conn.(type) {
+			case *politeConn:
+				f.conn.Store(conn)
+			case *tls.Conn:
+				f.fine.Store(conn.ConnectionState().NegotiatedProtocol == "h2")
 			}
 		},
 		GotFirstResponseByte: func() { f.some.Store(true) },
