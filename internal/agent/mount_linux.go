@@ -20,7 +20,7 @@ import (
 // mountOn mounts the folder over itself, or serves it as a plain directory.
 func (h *host) mountOn(ctx context.Context, root *disk.Root, d *folder.Folder, s *syncer.Syncer) (mounting, error) {
 	if h.folder.NoMount {
-		return newPlain(root, d, s)
+		return syncer.NewPlain(root, s.Check)
 	}
 	if err := checkFUSE(); err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ import (
 // mountOn serves the folder as a plain directory: nothing is mounted here.
 func (h *host) mountOn(_ context.Context, root *disk.Root, d *folder.Folder, s *syncer.Syncer) (mounting, error) {
 	if h.folder.NoMount {
-		return newPlain(root, d, s)
+		return syncer.NewPlain(root, s.Check)
 	}
 	return nil, errNoMounts()
 }

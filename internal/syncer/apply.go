@@ -122,8 +122,23 @@ func (a *applier) batch(ctx context.Context, changes []versions.Change) error {
 		return errors.Join(err, a.unstage(staged))
 	}
 	a.s.o.Hook("staged")
+	// Directories come first and are recorded at once: what the watch tells of
+	// them must be explained before anything is put into them.
+	isDir := func(c versions.Change) bool { return c.New.Kind == versions.Dir }
+	if err := a.show(ctx, changes, staged, links, isDir); err != nil {
+		return err
+	}
+	return a.show(ctx, changes, staged, links, func(c versions.Change) bool { return !isDir(c) })
+}
+
+// show makes those changes of a batch visible that which picks, and records
+// them.
+func (a *applier) show(ctx context.Context, changes []versions.Change, staged []string, links []bool, which func(versions.Change) bool) error {
 	applied := make([]folder.Applied, 0, len(changes))
 	for i, c := range changes {
+		if !which(c) {
+			continue
+		}
 		err := a.visible(ctx, c, staged[i], links[i])
 		if err == nil {
 			var sig disk.Sig
@@ -138,6 +153,9 @@ func (a *applier) batch(ctx context.Context, changes []versions.Change) error {
 		}
 		a.count(c)
 		a.s.o.Hook("step")
+	}
+	if len(applied) == 0 {
+		return nil
 	}
 	return a.s.o.Disk.Applied(applied)
 }
@@ -262,6 +280,7 @@ func (a *applier) note(path string, err error) error {
 	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EEXIST), errors.Is(err, syscall.ENOTEMPTY), missing(err):
 		a.s.o.Logger.Debug("a path waits", "path", path, "err", err)
 		a.left = append(a.left, path)
+		a.s.o.Disk.Changed(path) // so that the next look says how it is now
 	default:
 		a.failed = append(a.failed, fmt.Errorf("%s: %w", path, err))
 	}

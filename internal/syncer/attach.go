@@ -131,8 +131,8 @@ func (s *Syncer) Restore(ctx context.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	if len(report.Refused) > 0 {
-		return occupied(report.Refused)
+	if len(report.Refused) > 0 { // somebody has put it there meanwhile: a merge decides
+		return atomicfile.Remove(restoringPath(s.o.StateDir))
 	}
 	skip := map[string]bool{}
 	for _, f := range report.Failed {

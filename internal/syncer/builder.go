@@ -19,6 +19,19 @@ const (
 // and not more often than a round takes. While the remote cannot keep up it
 // takes only what has rested.
 func (s *Syncer) runBuilder(ctx context.Context) error {
+	// At a first attach the remote's tree comes first: a snapshot of what is
+	// already the same there would say nothing.
+	s.mu.Lock()
+	attached := s.attached
+	s.mu.Unlock()
+	if !attached {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.contacted:
+		}
+		kick(s.build)
+	}
 	var next time.Time // the earliest start of another round
 	var again time.Duration
 	for {

@@ -46,7 +46,11 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 	if built != nil {
 		root = built.Root
 	}
-	if root.IsZero() || versions.Equal(root, tipRoot) {
+	mine, err := s.mine(ctx, root, tipRoot)
+	if err != nil {
+		return false, err
+	}
+	if !mine {
 		if built != nil {
 			return false, s.record(ctx, built)
 		}
@@ -71,6 +75,21 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 		return false, err
 	}
 	return true, nil
+}
+
+// mine tells whether root holds anything that is worth a snapshot: it differs
+// from the tip, and not only by what an unfinished apply has put there.
+func (s *Syncer) mine(ctx context.Context, root, tip versions.Entry) (bool, error) {
+	if root.IsZero() || versions.Equal(root, tip) {
+		return false, nil
+	}
+	s.mu.Lock()
+	target, queued := s.target, len(s.queue.entries) > 0
+	s.mu.Unlock()
+	if target.IsZero() || queued {
+		return true, nil
+	}
+	return s.ours(ctx, tip, root, target)
 }
 
 // record makes built what later builds compare with, once its chunks are

@@ -20,8 +20,6 @@ var (
 	// ErrReplaced is a remote whose line is not the one that this machine has
 	// synced with: it went backwards, or belongs to another repository.
 	ErrReplaced = errors.New("the remote is not as this machine left it")
-	// ErrOccupied is a first attach of a directory that holds something else.
-	ErrOccupied = errors.New("the directory holds other content")
 	// ErrNotSafe is a flush that ended before everything was on the remote.
 	ErrNotSafe = errors.New("not everything is on the remote yet")
 )

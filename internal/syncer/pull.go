@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/syncfs/syncfs/internal/folder"
 	"github.com/syncfs/syncfs/internal/line"
@@ -34,18 +33,12 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 		return false, err
 	}
 	ours := queued
-	var where []string
 	if !ours {
-		where, err = s.ours(ctx, base.Root, local, head.Root)
-		if err != nil {
+		if ours, err = s.ours(ctx, base.Root, local, head.Root); err != nil {
 			return false, err
 		}
-		ours = len(where) > 0
 	}
 	if ours {
-		if base.Snapshot.IsZero() && !queued {
-			return false, occupied(where)
-		}
 		if _, err := s.captureLocked(ctx, folder.BuildOptions{}); err != nil {
 			return false, err
 		}
@@ -75,22 +68,14 @@ func (s *Syncer) look(ctx context.Context) (versions.Entry, *folder.Built, error
 	return root, built, nil
 }
 
-// maxNamed is how many paths an error names.
-const maxNamed = 10
+// errOurs ends a comparison that has found what it looked for.
+var errOurs = errors.New("a change of ours")
 
-func occupied(paths []string) error {
-	more := ""
-	if n := len(paths); n > maxNamed {
-		paths, more = paths[:maxNamed], fmt.Sprintf(" and %d more", n-maxNamed)
-	}
-	return fmt.Errorf("%w than the folder: %s%s", ErrOccupied, strings.Join(paths, ", "), more)
-}
-
-// ours lists the paths at which the local tree is neither as the base nor as
-// the remote.
-func (s *Syncer) ours(ctx context.Context, base, local, remote versions.Entry) ([]string, error) {
+// ours tells whether the local tree is anywhere neither as the base nor as the
+// remote.
+func (s *Syncer) ours(ctx context.Context, base, local, remote versions.Entry) (bool, error) {
 	if local.IsZero() {
-		return nil, nil
+		return false, nil
 	}
 	differs := map[string]versions.Change{}
 	err := s.o.Trees.Diff(ctx, local, remote, func(c versions.Change) error {
@@ -98,17 +83,20 @@ func (s *Syncer) ours(ctx context.Context, base, local, remote versions.Entry) (
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	var list []string
 	err = s.o.Trees.Diff(ctx, base, local, func(c versions.Change) error {
 		d, ok := differs[c.Path]
 		if ok && !sameForUs(c.Old, d.Old, d.New) {
-			list = append(list, c.Path)
+			s.o.Logger.Debug("changed here and on the remote", "path", c.Path)
+			return errOurs
 		}
 		return nil
 	})
-	return list, err
+	if errors.Is(err, errOurs) {
+		return true, nil
+	}
+	return false, err
 }
 
 // sameForUs tells whether local, which differs from both, differs in nothing
@@ -135,6 +123,9 @@ func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Fol
 	if s.frozen.Load() {
 		return nil // the next start finds it again
 	}
+	if err := s.setTarget(head.Root); err != nil {
+		return err
+	}
 	left, err := s.apply(ctx, local, head.Root)
 	if err != nil {
 		return fmt.Errorf("apply snapshot %s: %w", head.Instant, err)
@@ -155,8 +146,5 @@ func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Fol
 		return err
 	}
 	s.o.Note(Operation{What: "applied", Instant: head.Instant})
-	return nil
+	return s.setTarget(versions.Entry{})
 }
-
-// errDiverged is a merge that cannot be made.
-var errDiverged = errors.New("this machine and another have both changed the folder")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
@@ -17,6 +18,7 @@ const pollInterval = 2 * time.Second
 // of the queue, by events and by time.
 func (s *Syncer) runRemote(ctx context.Context) error {
 	kick(s.sync)
+	var first sync.Once
 	for {
 		var timer <-chan time.Time
 		if d := s.nextTry(); d > 0 {
@@ -33,6 +35,7 @@ func (s *Syncer) runRemote(ctx context.Context) error {
 			return nil
 		}
 		s.tried(err)
+		first.Do(func() { close(s.contacted) })
 		s.progressed()
 	}
 }
@@ -54,7 +57,7 @@ func (s *Syncer) nextTry() time.Duration {
 func (s *Syncer) tried(err error) {
 	s.mu.Lock()
 	s.status.remoteErr = err
-	s.status.refused = errors.Is(err, ErrReplaced) || errors.Is(err, ErrOccupied)
+	s.status.refused = errors.Is(err, ErrReplaced)
 	if err == nil {
 		s.failures = 0
 		s.status.noted = ""

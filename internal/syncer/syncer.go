@@ -29,6 +29,7 @@ type Syncer struct {
 	mu         sync.Mutex // guards all below
 	queue      *queue
 	base       Base
+	target     versions.Entry // root of the tree that an apply has begun to make; zero: none
 	attached   bool           // base says something
 	head       *line.Folder   // newest that we know of; nil: ask
 	headRecord *line.Recorded // of the head, from its event; nil: ask
@@ -47,8 +48,9 @@ type Syncer struct {
 	run    string        // tells names in staging of this run from others'
 	staged atomic.Uint64 // names in staging so far
 
-	build chan struct{} // wakes the builder
-	sync  chan struct{} // wakes the remote side
+	build     chan struct{} // wakes the builder
+	sync      chan struct{} // wakes the remote side
+	contacted chan struct{} // closed when the remote has been asked for the first time, however that ended
 }
 
 // New reads what the state directory holds. Nothing is started.
@@ -60,7 +62,7 @@ func New(o Options) (*Syncer, error) {
 	if err := atomicfile.Sweep(o.StateDir); err != nil {
 		return nil, err
 	}
-	s := &Syncer{o: o, build: make(chan struct{}, 1), sync: make(chan struct{}, 1), run: rand.Text()[:8]}
+	s := &Syncer{o: o, build: make(chan struct{}, 1), sync: make(chan struct{}, 1), contacted: make(chan struct{}), run: rand.Text()[:8]}
 	s.status.State = Starting
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("folder %s: %w", o.Name, err)
@@ -79,6 +81,9 @@ func (s *Syncer) load() error {
 		s.o.Packs.add(e.packs)
 	}
 	if s.displaced, err = readDisplaced(s.o.StateDir); err != nil {
+		return err
+	}
+	if s.target, err = readTarget(s.o.StateDir); err != nil {
 		return err
 	}
 	s.base, err = ReadBase(s.o.StateDir)

@@ -1,4 +1,4 @@
-package agent
+package syncer
 
 import (
 	"context"
@@ -11,15 +11,13 @@ import (
 
 	"github.com/syncfs/syncfs/internal/disk"
 	"github.com/syncfs/syncfs/internal/folder"
-	"github.com/syncfs/syncfs/internal/syncer"
 )
 
-// plain serves a folder that is not mounted: steps are made in the directory
+// Plain serves a folder that is not mounted: steps are made in the directory
 // itself.
-type plain struct {
+type Plain struct {
 	root  *disk.Root
-	dir   *folder.Folder
-	gate  *syncer.Syncer
+	gate  func(op disk.Op, path string) error
 	name  string
 	file  *os.File
 	stage *disk.Dir
@@ -27,8 +25,10 @@ type plain struct {
 	done  chan struct{}
 }
 
-func newPlain(root *disk.Root, d *folder.Folder, s *syncer.Syncer) (mounting, error) {
-	p := &plain{root: root, dir: d, gate: s, name: folder.StagePrefix + rand.Text(), done: make(chan struct{})}
+// NewPlain makes the staging directory. gate decides about each step: the
+// Check of the folder's Syncer.
+func NewPlain(root *disk.Root, gate func(op disk.Op, path string) error) (*Plain, error) {
+	p := &Plain{root: root, gate: gate, name: folder.StagePrefix + rand.Text(), done: make(chan struct{})}
 	top, err := root.OpenDir("")
 	if err != nil {
 		return nil, err
@@ -44,35 +44,47 @@ func newPlain(root *disk.Root, d *folder.Folder, s *syncer.Syncer) (mounting, er
 	return p, nil
 }
 
-// Stage is syncer.Applier's.
-func (p *plain) Stage() *os.File { return p.file }
+// Stage is the staging directory.
+func (p *Plain) Stage() *os.File { return p.file }
 
 // Do makes a step when the gate lets it pass. Between the check and the step
 // there is a moment in which a program may write: what it wrote is then in the
 // displaced file, which is looked at before it is given up.
-func (p *plain) Do(_ context.Context, step disk.Step) error {
-	if err := p.gate.Check(step.Op, step.Path); err != nil {
+func (p *Plain) Do(_ context.Context, step disk.Step) error {
+	if err := p.gate(step.Op, step.Path); err != nil {
 		return fmt.Errorf("apply %s: %w: %w", step.Path, err, syscall.EBUSY)
+	}
+	if step.Path == "" && step.Op == disk.SetMeta {
+		top, err := p.root.OpenDir("")
+		if err != nil {
+			return err
+		}
+		defer top.Close()
+		_, _, err = top.SetSelfMeta(step.Meta)
+		return err
 	}
 	_, err := p.root.Do(p.stage, step)
 	return err
 }
 
-func (p *plain) Invalidate(...string)  {}
-func (p *plain) NotifyVersions(string) {}
+// Invalidate has nothing to do: there is no mount.
+func (p *Plain) Invalidate(...string) {}
+
+// NotifyVersions has nothing to do either.
+func (p *Plain) NotifyVersions(string) {}
 
 // Done is closed by Unmount.
-func (p *plain) Done() <-chan struct{} { return p.done }
+func (p *Plain) Done() <-chan struct{} { return p.done }
 
 // Unmount ends the service; there is nothing to take away.
-func (p *plain) Unmount() error {
+func (p *Plain) Unmount() error {
 	p.once.Do(func() { close(p.done) })
 	return nil
 }
 
 // Wait removes the staging directory if it is empty; what is left in it is
 // looked at by the next start.
-func (p *plain) Wait() {
+func (p *Plain) Wait() {
 	p.file.Close()
 	if top, err := p.root.OpenDir(""); err == nil {
 		_ = top.Rmdir(p.name) // not empty: see above

@@ -1,0 +1,577 @@
+package syncer_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/syncfs/syncfs/internal/blob"
+	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/internal/folder"
+	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/meta"
+	"github.com/syncfs/syncfs/internal/seal"
+	"github.com/syncfs/syncfs/internal/store"
+	"github.com/syncfs/syncfs/internal/syncer"
+	"github.com/syncfs/syncfs/versions"
+)
+
+// settle is how long files rest in tests before they are captured.
+const settle = 30 * time.Millisecond
+
+// patience is how long a test waits for what must happen.
+const patience = 20 * time.Second
+
+// world is a remote and the machines that sync with it.
+type world struct {
+	t      testing.TB
+	mem    *blob.Mem
+	keys   *seal.Keys
+	folder line.Folder
+	clock  func() time.Time
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	keys, err := seal.NewKeys(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, mem: blob.NewMem(time.Now), keys: keys, clock: time.Now}
+	w.folder, err = line.New(w.mem, keys).Create(context.Background(), "docs", "sync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// machine is one HOME with the folder.
+type machine struct {
+	w     *world
+	name  string
+	home  string // state, spool, database
+	dir   string // the folder
+	net   *network
+	opts  func(*syncer.Options)
+	limit int64 // of the spool
+
+	run *running // nil: stopped
+}
+
+// running is a started machine.
+type running struct {
+	s        *syncer.Syncer
+	store    *store.Store
+	db       *meta.DB
+	history  *meta.Folder
+	trees    *versions.Trees
+	contents *versions.Contents
+	root     *disk.Root
+	plain    *syncer.Plain
+	folder   *folder.Folder
+	cancel   context.CancelFunc
+	work     sync.WaitGroup
+}
+
+func (w *world) machine(name string) *machine {
+	home := filepath.Join(w.t.TempDir(), name)
+	m := &machine{w: w, name: name, home: filepath.Join(home, "state"), dir: filepath.Join(home, "dir"), net: &network{Mem: w.mem}}
+	if err := os.MkdirAll(m.dir, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(m.stop)
+	return m
+}
+
+// start opens everything and runs it, as the agent does.
+func (m *machine) start() *machine {
+	m.w.t.Helper()
+	if err := m.tryStart(); err != nil {
+		m.w.t.Fatalf("start %s: %v", m.name, err)
+	}
+	return m
+}
+
+func (m *machine) tryStart() (err error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{cancel: cancel}
+	m.run = r
+	log := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("machine", m.name)
+	}
+	path := func(name string) string { return filepath.Join(m.home, name) }
+	if err := os.MkdirAll(path("spool"), 0o700); err != nil {
+		return err
+	}
+	r.store, err = store.Open(ctx, m.net, m.w.keys, store.Options{
+		SpoolDir: path("spool"), SpoolLimit: m.limit, CacheDir: path("cache"), Logger: log,
+	})
+	if err != nil {
+		return err
+	}
+	if r.db, err = meta.Open(path("db"), log); err != nil {
+		return err
+	}
+	r.history = r.db.Folder(m.w.folder.ID)
+	if r.root, err = disk.OpenRoot(m.dir); err != nil {
+		return err
+	}
+	_, baseErr := syncer.ReadBase(path("folder"))
+	r.folder, err = folder.Open(folder.Options{
+		Root: r.root, Records: r.history.Records(), Settle: settle, ID: m.w.folder.ID, Attach: baseErr != nil,
+		TempDir: m.home, Logger: log, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	r.trees = versions.NewTrees(r.store, m.w.keys.NameSecret())
+	r.contents = versions.NewContents(r.store, m.w.keys.GearSecret())
+	late := &lateApplier{}
+	o := syncer.Options{
+		ID: m.w.folder.ID, Name: "docs", Kind: "sync", Repository: m.w.keys.RepositoryID(),
+		StateDir: path("folder"), QueueDir: path("queue"), Settle: settle,
+		Root: r.root, Disk: r.folder, Applier: late, Owners: disk.NewOwners(),
+		Hidden: func(n string) bool { return strings.HasPrefix(n, folder.StagePrefix) },
+		Trees:  r.trees, Contents: r.contents, Store: r.store, Lines: line.New(m.net, m.w.keys), Meta: r.history,
+		Device: m.name, Host: m.name, User: "tester", ScanAtFlush: true,
+		Now: func() time.Time { return m.w.clock() }, Logger: log,
+	}
+	if m.opts != nil {
+		m.opts(&o)
+	}
+	if r.s, err = syncer.New(o); err != nil {
+		return err
+	}
+	syncer.KeepTime(r.root, func() { r.plain, err = syncer.NewPlain(r.root, r.s.Check) })
+	if err != nil {
+		return err
+	}
+	late.Applier = r.plain
+	r.work.Go(func() { _ = r.folder.Watch(ctx, nil) })
+	r.work.Go(func() {
+		if err := r.s.Attach(ctx); err == nil {
+			_ = r.s.Run(ctx)
+		}
+	})
+	r.work.Go(func() { m.events(ctx, r) })
+	return nil
+}
+
+// events follows the remote's events, and asks while there are none.
+func (m *machine) events(ctx context.Context, r *running) {
+	for ctx.Err() == nil {
+		_ = m.net.Watch(ctx, r.s.Stale, func(e blob.Event) {
+			if e.Head.Folder != m.w.folder.ID {
+				return
+			}
+			head, record, err := line.New(m.net, m.w.keys).Open(e)
+			if err != nil {
+				m.w.t.Errorf("open an event: %v", err)
+				return
+			}
+			learned := len(e.Blobs) > 0 && r.store.Learn(ctx, e.Blobs) == nil
+			r.s.HeadMoved(head, record, learned)
+		})
+		select {
+		case <-ctx.Done():
+		case <-time.After(20 * time.Millisecond):
+			r.s.Kick()
+			r.s.Stale()
+		}
+	}
+}
+
+// stop ends a machine; stopped already is fine.
+func (m *machine) stop() {
+	r := m.run
+	if r == nil {
+		return
+	}
+	m.run = nil
+	r.cancel()
+	r.work.Wait()
+	if r.plain != nil {
+		syncer.KeepTime(r.root, r.plain.Wait)
+	}
+	if r.root != nil {
+		r.root.Close()
+	}
+	if r.db != nil {
+		if err := r.db.Close(); err != nil {
+			m.w.t.Errorf("close the database: %v", err)
+		}
+	}
+	if r.store != nil {
+		if err := r.store.Close(); err != nil {
+			m.w.t.Errorf("close the store: %v", err)
+		}
+	}
+}
+
+type lateApplier struct{ syncer.Applier }
+
+// flush waits until everything is on the remote.
+func (m *machine) flush() {
+	m.w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := m.run.s.Flush(ctx); err != nil {
+		m.w.t.Fatalf("flush %s: %v", m.name, err)
+	}
+}
+
+func (m *machine) write(name, content string) {
+	m.w.t.Helper()
+	path := filepath.Join(m.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		m.w.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		m.w.t.Fatal(err)
+	}
+}
+
+func (m *machine) remove(name string) {
+	m.w.t.Helper()
+	if err := os.RemoveAll(filepath.Join(m.dir, name)); err != nil {
+		m.w.t.Fatal(err)
+	}
+}
+
+// tree is what a directory holds, by path: "dir", or a file's mode and content.
+func (m *machine) tree() map[string]string {
+	m.w.t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(m.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			return err
+		}
+		rel, _ := filepath.Rel(m.dir, path)
+		if strings.HasPrefix(rel, folder.StagePrefix) {
+			return filepath.SkipDir
+		}
+		switch {
+		case rel == ".":
+		case d.IsDir():
+			out[rel] = "dir"
+		case d.Type() == fs.ModeSymlink:
+			target, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			out[rel] = "-> " + target
+		default:
+			data, err := os.ReadFile(path)
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			out[rel] = string(data)
+		}
+		return nil
+	})
+	if err != nil {
+		m.w.t.Fatal(err)
+	}
+	return out
+}
+
+// treeOf is tree for a snapshot, read by a machine.
+func (r *running) treeOf(t testing.TB, root versions.Entry) map[string]string {
+	t.Helper()
+	ctx := context.Background()
+	out := map[string]string{}
+	err := r.trees.Walk(ctx, root, func(path string, e versions.Entry) error {
+		switch {
+		case path == "":
+		case e.Kind == versions.Dir:
+			out[path] = "dir"
+		case e.Kind == versions.Symlink:
+			out[path] = "-> " + e.Target
+		default:
+			c, err := r.contents.Open(ctx, e)
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			var b bytes.Buffer
+			if _, err := c.WriteTo(&b); err != nil {
+				return err
+			}
+			out[path] = b.String()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("read a snapshot: %v", err)
+	}
+	return out
+}
+
+// head is the line's head now.
+func (w *world) head() line.Folder {
+	w.t.Helper()
+	f, err := line.New(w.mem, w.keys).Folder(context.Background(), w.folder.ID)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return f
+}
+
+// records are all snapshots on the remote, oldest first.
+func (w *world) records() []line.Recorded {
+	w.t.Helper()
+	var list []line.Recorded
+	err := line.New(w.mem, w.keys).Records(context.Background(), w.folder.ID, 0, false, func(r line.Recorded) error {
+		list = append(list, r)
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return list
+}
+
+// eventually waits for what must come true.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	end := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(end) {
+			t.Fatalf("it never came true: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// same compares two trees.
+func same(t testing.TB, what string, got, want map[string]string) {
+	t.Helper()
+	if d := difference(got, want); d != "" {
+		t.Fatalf("%s:\n%s", what, d)
+	}
+}
+
+func difference(got, want map[string]string) string {
+	var out []string
+	for p, c := range want {
+		if g, ok := got[p]; !ok {
+			out = append(out, fmt.Sprintf("  %s is missing (%.30q)", p, c))
+		} else if g != c {
+			out = append(out, fmt.Sprintf("  %s is %.30q, want %.30q", p, g, c))
+		}
+	}
+	for p := range got {
+		if _, ok := want[p]; !ok {
+			out = append(out, fmt.Sprintf("  %s is too much (%.30q)", p, got[p]))
+		}
+	}
+	sort.Strings(out)
+	return strings.Join(out, "\n")
+}
+
+// together waits until machines hold the same tree and have nothing to send.
+func together(t testing.TB, machines ...*machine) {
+	t.Helper()
+	var why string
+	end := time.Now().Add(patience)
+	for {
+		why = apart(machines)
+		if why == "" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the machines do not come together:\n%s", why)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func apart(machines []*machine) string {
+	first := machines[0].tree()
+	for _, m := range machines {
+		if d := difference(m.tree(), first); d != "" {
+			return m.name + " against " + machines[0].name + ":\n" + d
+		}
+		if st := m.run.s.Status(); st.State != syncer.Safe {
+			return fmt.Sprintf("%s is %v: %d pending, %d queued, %v", m.name, st.State, st.PendingFiles, st.Queued, st.Err)
+		}
+	}
+	return ""
+}
+
+// network is the way of one machine to the remote, with faults.
+type network struct {
+	*blob.Mem
+
+	mu      sync.Mutex
+	down    error                                // every call fails with it
+	after   func(c blob.Commit, err error) error // changes the answer to a commit
+	full    bool                                 // nothing can be put
+	garbage bool                                 // what is read is damaged
+	cut     context.CancelFunc                   // ends the event stream
+	commits int
+}
+
+func (n *network) set(fn func()) {
+	n.mu.Lock()
+	fn()
+	cut := n.cut
+	n.mu.Unlock()
+	if cut != nil {
+		cut()
+	}
+}
+
+func (n *network) offline() { n.set(func() { n.down = blob.ErrOffline }) }
+func (n *network) online()  { n.set(func() { n.down = nil }) }
+
+func (n *network) err() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.down
+}
+
+func (n *network) Put(ctx context.Context, name string, r io.ReaderAt, size int64) error {
+	if err := n.err(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	full := n.full
+	n.mu.Unlock()
+	if full {
+		return blob.ErrFull
+	}
+	return n.Mem.Put(ctx, name, r, size)
+}
+
+func (n *network) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
+	if err := n.err(); err != nil {
+		return nil, err
+	}
+	r, err := n.Mem.Get(ctx, name, offset, length)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil || !n.garbage {
+		return r, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(r)
+	for i := range data {
+		data[i] ^= 0x55
+	}
+	return io.NopCloser(bytes.NewReader(data)), err
+}
+
+func (n *network) Stat(ctx context.Context, name string) (blob.Info, error) {
+	if err := n.err(); err != nil {
+		return blob.Info{}, err
+	}
+	return n.Mem.Stat(ctx, name)
+}
+
+func (n *network) List(ctx context.Context, prefix, after string, fn func(blob.Info) error) error {
+	if err := n.err(); err != nil {
+		return err
+	}
+	return n.Mem.List(ctx, prefix, after, fn)
+}
+
+func (n *network) Delete(ctx context.Context, name string) error {
+	if err := n.err(); err != nil {
+		return err
+	}
+	return n.Mem.Delete(ctx, name)
+}
+
+func (n *network) Head(ctx context.Context, folder string) (blob.Head, error) {
+	if err := n.err(); err != nil {
+		return blob.Head{}, err
+	}
+	return n.Mem.Head(ctx, folder)
+}
+
+func (n *network) ListHeads(ctx context.Context) ([]blob.Head, error) {
+	if err := n.err(); err != nil {
+		return nil, err
+	}
+	return n.Mem.ListHeads(ctx)
+}
+
+func (n *network) Commit(ctx context.Context, folder string, c blob.Commit) (blob.Head, error) {
+	if err := n.err(); err != nil {
+		return blob.Head{}, err
+	}
+	n.mu.Lock()
+	full, after := n.full, n.after
+	n.commits++
+	n.mu.Unlock()
+	if full {
+		return blob.Head{}, blob.ErrFull
+	}
+	h, err := n.Mem.Commit(ctx, folder, c)
+	if after != nil {
+		if aerr := after(c, err); aerr != nil {
+			return blob.Head{}, aerr
+		}
+	}
+	return h, err
+}
+
+func (n *network) Watch(ctx context.Context, ready func(), fn func(blob.Event)) error {
+	if err := n.err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	n.mu.Lock()
+	n.cut = cancel
+	n.mu.Unlock()
+	return n.Mem.Watch(ctx, ready, fn)
+}
+
+// onlyBy verifies that one machine alone has made snapshots.
+func onlyBy(t testing.TB, w *world, m *machine, host string) {
+	t.Helper()
+	list := w.records()
+	for i, r := range list {
+		if r.Host == host || i == 0 {
+			continue
+		}
+		t.Errorf("%s made snapshot %s, though it changed nothing", r.Host, r.Instant)
+		err := m.run.trees.Diff(context.Background(), list[i-1].Root, r.Root, func(c versions.Change) error {
+			t.Errorf("  %s: %+v, was %+v", c.Path, c.New, c.Old)
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func itoa(n int) string { return fmt.Sprint(n) }
+
+// random is content that nothing compresses.
+func random(n int) string {
+	b := make([]byte, n)
+	rand.Read(b)
+	return string(b)
+}
