@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"reflect"
 	"strings"
 	"unicode/utf8"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncfs/syncfs/internal/agent"
+	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -81,6 +83,9 @@ func runDiff(ctx context.Context, e *env, o diffOptions, args []string) error {
 		}
 		rows := []diffRow{}
 		err = r.Trees().Diff(ctx, a.Entry, b.Entry, func(c versions.Change) error {
+			if onlyTouched(c) {
+				return nil
+			}
 			name := path.Join(b.place.Rel, c.Path)
 			if name == "" {
 				name = "."
@@ -102,6 +107,19 @@ func runDiff(ctx context.Context, e *env, o diffOptions, args []string) error {
 		}
 		return nil
 	})
+}
+
+// onlyTouched tells a directory whose time moved because of what is in it: that
+// is reported by itself.
+func onlyTouched(c versions.Change) bool {
+	if c.Old == nil || c.New == nil || c.Old.Kind != versions.Dir || c.New.Kind != versions.Dir {
+		return false
+	}
+	a, b := *c.Old, *c.New
+	for _, e := range []*versions.Entry{&a, &b} {
+		e.MTime, e.Size, e.Count, e.Tree = 0, 0, 0, chunk.ID{}
+	}
+	return reflect.DeepEqual(a, b)
 }
 
 // changeOf names a difference.

@@ -153,7 +153,7 @@ func (e *env) findAll(ctx context.Context, r *agent.Reader, o findOptions, t tar
 			if entry == nil {
 				entry = c.Old
 			}
-			if c.Path == "" || !below(c.Path) || !o.wanted(c.Path, *entry) {
+			if c.Path == "" || onlyTouched(c) || !below(c.Path) || !o.wanted(c.Path, *entry) {
 				return nil
 			}
 			if e.json {

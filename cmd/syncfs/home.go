@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/config"
@@ -105,5 +106,12 @@ func folderByName(list []agent.FolderInfo, name string) (agent.FolderInfo, error
 			return f, nil
 		}
 	}
-	return agent.FolderInfo{}, fmt.Errorf("%q: %w", name, agent.ErrUnknown)
+	var names []string
+	for _, f := range list {
+		names = append(names, f.Name)
+	}
+	if len(names) == 0 {
+		return agent.FolderInfo{}, fmt.Errorf("%w: %q; the repository has none yet", agent.ErrUnknown, name)
+	}
+	return agent.FolderInfo{}, fmt.Errorf("%w: %q; the repository has %s", agent.ErrUnknown, name, strings.Join(names, ", "))
 }

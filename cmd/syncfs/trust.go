@@ -23,6 +23,9 @@ func isServer(url string) bool {
 // is shown to the user. wantRepository says whether one must be there.
 func (e *env) greet(ctx context.Context, s agent.SetupOptions, wantRepository bool) (pin string, err error) {
 	if !isServer(s.URL) {
+		if scheme, _, ok := strings.Cut(s.URL, "://"); ok {
+			return "", usage("%s: there is no %q: a repository is at http://…, https://… or in a directory", s.URL, scheme)
+		}
 		return "", nil
 	}
 	pin = s.Pin

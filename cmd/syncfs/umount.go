@@ -23,7 +23,7 @@ synced until it is mounted again. Of a read-only mount, give the directory.`,
 		Args: exactArgs("NAME or DIR"),
 		RunE: runE(func(ctx context.Context, args []string) error { return runUmount(ctx, e, args[0], lazy) }),
 	}
-	cmd.Flags().BoolVarP(&lazy, "lazy", "z", false, "also when it is in use: take it out of sight now, end it when nobody uses it")
+	cmd.Flags().BoolVarP(&lazy, "lazy", "z", false, "do not mind who uses it: take it out of sight now, end it when nobody does")
 	return cmd
 }
 
@@ -41,15 +41,12 @@ func runUmount(ctx context.Context, e *env, arg string, lazy bool) error {
 		for _, f := range s.Folders {
 			if f.Name == arg || f.Path == path {
 				name = f.Name
-				return c.Umount(ctx, name, lazy)
+				return e.umountFolder(ctx, c, name, lazy)
 			}
 		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, agent.ErrNotRunning) && !errors.Is(err, agent.ErrNotConnected) {
-		if errors.Is(err, agent.ErrBusy) {
-			return hinted(err, "end what uses it, or use --lazy")
-		}
 		return err
 	}
 	if name != "" {
@@ -67,5 +64,25 @@ func runUmount(ctx context.Context, e *env, arg string, lazy bool) error {
 		return err
 	}
 	e.say("%s is unmounted", path)
+	return nil
+}
+
+// umountFolder unmounts a folder of the agent's. One that is in use is taken
+// off all the same, and the user is told who uses it.
+func (e *env) umountFolder(ctx context.Context, c *agent.Client, name string, lazy bool) error {
+	err := c.Umount(ctx, name, lazy)
+	if err == nil {
+		return nil
+	}
+	s, serr := c.Status(ctx)
+	if serr != nil {
+		return errors.Join(err, serr)
+	}
+	for _, f := range s.Folders {
+		if f.Name == name && f.Mounted {
+			return err
+		}
+	}
+	e.note("%v", err)
 	return nil
 }
