@@ -24,7 +24,7 @@ const tricky = `
 	: > zero
 	echo hello > a/hello; echo "#!/bin/sh" > a/run; chmod 755 a/run
 	head -c 3000000 /dev/urandom > a/b/random.bin
-	yes compressible | head -c 5000000 > a/b/text
+	{ yes compressible || true; } | head -c 5000000 > a/b/text
 	ln -s ../hello a/b/link; ln -s /does/not/exist dangling; ln -s "$(printf 'x%.0s' $(seq 1 200))" longlink
 	ln a/hello a/b/hard; ln a/hello hard2
 	truncate -s 100G sparse; printf start | dd of=sparse conv=notrunc status=none; printf end | dd of=sparse bs=1 seek=100000000000 conv=notrunc status=none
@@ -56,7 +56,7 @@ func start(t *testing.T) (*world.Server, *world.Home, string) {
 func sameTrees(t *testing.T, got, want string) {
 	t.Helper()
 	for _, d := range []string{got, want} {
-		out := world.Sh(t, d, `stat -c '%s' sparse; head -c 5 sparse; tail -c +100000000001 sparse | head -c 3; [ $(stat -c %b sparse) -lt 1000 ] && echo holes`)
+		out := world.Sh(t, d, `stat -c '%s' sparse; head -c 5 sparse; dd if=sparse bs=1 skip=100000000000 count=3 status=none; [ $(stat -c %b sparse) -lt 1000 ] && echo holes`)
 		if want := "107374182400\nstartendholes\n"; out != want {
 			t.Fatalf("sparse in %s: got %q, want %q", d, out, want)
 		}
