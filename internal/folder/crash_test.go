@@ -176,3 +176,23 @@ func TestAbsentRootIsNotEmpty(t *testing.T) {
 		t.Fatalf("another folder's root was opened: %v", err)
 	}
 }
+
+func TestRecordsThatNothingLeadsToAreSwept(t *testing.T) {
+	b := newBench(t)
+	fill(t, b, "a")
+	b.take(t)
+	b.records.recs["left/over"] = b.records.recs["a/d1"]
+	b.records.recs["left"] = b.records.recs["a"]
+	b.open(t)
+	b.take(t)
+	if _, ok := b.records.recs["left/over"]; ok {
+		t.Fatal("it is still there")
+	}
+	for range 2 { // what led to it is gone after the first
+		b.take(t)
+	}
+	if _, ok := b.records.recs["left"]; ok || b.f.Dirty("") {
+		t.Fatal("not at rest")
+	}
+	b.sameAsDisk(t, b.recordedRoot(t))
+}

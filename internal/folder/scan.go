@@ -66,15 +66,53 @@ func (f *Folder) Scan(ctx context.Context, progress func(entries int64)) error {
 		s.dirty("", false, 0)
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.links = s.links
-	if s.sum.Load() != 0 {
-		// A crash while records were written, or a lost record.
-		f.o.Logger.Info("directory records do not fit together; listings are made anew", "path", f.o.Root.Path())
-		f.relist = true
-		f.poke()
+	f.mu.Unlock()
+	if s.sum.Load() == 0 {
+		return nil
 	}
+	// A crash while records were written, or a lost record; or a build recorded
+	// something just now, which costs no more than time.
+	f.o.Logger.Info("directory records do not fit together; listings are made anew", "path", f.o.Root.Path())
+	if err := f.sweepRecords(); err != nil {
+		return fmt.Errorf("scan %s: %w", f.o.Root.Path(), err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.relist = true
+	f.poke()
 	return nil
+}
+
+// sweepRecords removes records that no other leads to.
+func (f *Folder) sweepRecords() error {
+	f.change.Lock()
+	defer f.change.Unlock()
+	var orphans []string
+	err := f.o.Records.Each(func(dir string, _ []byte) error {
+		if dir == "" || dir == rootKey {
+			return nil
+		}
+		_, c, err := f.recorded(dir)
+		if errors.Is(err, errRecord) {
+			return nil // what leads to it is damaged: it will be read again
+		}
+		if err == nil && (c == nil || !c.isDir()) {
+			orphans = append(orphans, dir)
+		}
+		return err
+	})
+	if err != nil || len(orphans) == 0 {
+		return err
+	}
+	return f.o.Records.Update(func(set func(string, []byte) error) error {
+		for _, dir := range orphans {
+			if err := set(dir, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // scanAll is the scan of a folder that nothing is recorded of.

@@ -35,6 +35,8 @@ type task struct {
 	skipped bool  // not entered: the parent keeps what it has
 	missing error // root: why it could not be entered
 
+	lost map[string]bool // recorded directories that are none any more; the walk's alone
+
 	left atomic.Int32 // files, directories and the listing itself
 
 	mu    sync.Mutex // guards all below
@@ -42,6 +44,13 @@ type task struct {
 	tree  bool  // some edit changes the listing
 	bytes int64 // what the edits add to the sizes
 	count int64
+}
+
+func (t *task) lose(name string) {
+	if t.lost == nil {
+		t.lost = make(map[string]bool)
+	}
+	t.lost[name] = true
 }
 
 // enter and leave count who needs t.dir.

@@ -173,11 +173,8 @@ func (b *build) rekeyBelow(t *task, below []visit) error {
 	for _, v := range below {
 		into[v.task.name] = true
 	}
-	for _, e := range t.edits {
-		into[e.name] = true
-	}
 	return t.record.each(func(c child) error {
-		if c.isDir() && !into[c.name] {
+		if c.isDir() && !into[c.name] && !t.lost[c.name] {
 			b.rekey(join(t.base, c.name), join(t.path, c.name))
 		}
 		return nil
@@ -219,7 +216,9 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 	}
 	switch {
 	case !there:
-		b.absent(t, old, m, path)
+		if b.absent(t, old, m, path) {
+			t.lose(n.Name)
+		}
 		return visit{}, false
 	case n.Type == disk.TypeFifo || n.Type == disk.TypeSocket:
 		b.vanish(t, old, path)
@@ -237,6 +236,7 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 	j := &job{task: t, name: n.Name, path: path, old: old, mark: m, typ: n.Type}
 	if old != nil && old.isDir() {
 		j.buries = true
+		t.lose(n.Name)
 	}
 	if m != nil && m.from != "" && !m.touched && st != nil {
 		j.origin = b.origin(m.from, st)
@@ -258,16 +258,17 @@ func (b *build) takes(path string, typ uint32) bool {
 	return b.o.Take(path)
 }
 
-// absent deals with a name that is not there.
-func (b *build) absent(t *task, old *child, m *mark, path string) {
+// absent deals with a name that is not there; false: it is looked at later.
+func (b *build) absent(t *task, old *child, m *mark, path string) bool {
 	if old != nil && b.o.Rested && m != nil {
 		// What was just removed may be about to come back: programs save like that.
 		if age := b.age(m, nil); age < b.f.o.Settle {
 			b.wait(path, m, b.f.o.Settle-age)
-			return
+			return false
 		}
 	}
 	b.vanish(t, old, path)
+	return true
 }
 
 // lookDir decides about one directory.
