@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/syncfs/syncfs/internal/atomicfile"
+	"github.com/syncfs/syncfs/internal/disk"
 	"github.com/syncfs/syncfs/internal/line"
 	"github.com/syncfs/syncfs/internal/syncer"
 )
@@ -121,10 +122,28 @@ func (a *Agent) prepare(path, id string, noMount bool) (string, error) {
 	if err := a.checkPath(real, id); err != nil {
 		return "", err
 	}
+	if err := checkFree(real); err != nil {
+		return "", err
+	}
 	if !noMount {
 		return real, checkFUSE()
 	}
 	return real, nil
+}
+
+// checkFree refuses a directory that another agent serves.
+func checkFree(path string) error {
+	root, err := disk.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	unlock, err := lockRoot(root)
+	if err != nil {
+		return err
+	}
+	unlock()
+	return nil
 }
 
 // validFolderName refuses names that commands could not spell.

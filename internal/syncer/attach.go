@@ -63,9 +63,11 @@ func (s *Syncer) sweepStage(root *disk.Dir, name string) error {
 	}
 	defer stage.Close()
 	keep := map[string]bool{}
+	s.mu.Lock()
 	for _, d := range s.displaced {
 		keep[d.Stage+"/"+d.Staged] = true
 	}
+	s.mu.Unlock()
 	entries, err := stage.List()
 	if err != nil {
 		return err

@@ -148,6 +148,9 @@ func (s *Syncer) sweep(ctx context.Context) error {
 	s.mu.Lock()
 	s.displaced = stay
 	s.mu.Unlock()
+	if len(stay) == 0 { // staging directories of earlier runs are empty now
+		KeepTime(s.o.Root, func() { errs = append(errs, s.sweepStages()) })
+	}
 	return errors.Join(errs...)
 }
 

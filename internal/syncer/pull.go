@@ -2,7 +2,6 @@ package syncer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/syncfs/syncfs/internal/folder"
@@ -25,7 +24,7 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 	s.tree.Lock()
 	defer s.tree.Unlock()
 	s.mu.Lock()
-	base, queued := s.base, len(s.queue.entries) > 0
+	base, target, queued := s.base, s.target, len(s.queue.entries) > 0
 	s.mu.Unlock()
 
 	local, built, err := s.look(ctx)
@@ -34,7 +33,7 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 	}
 	ours := queued
 	if !ours {
-		if ours, err = s.ours(ctx, base.Root, local, head.Root); err != nil {
+		if ours, err = s.ours(ctx, base.Root, local, head.Root, target); err != nil {
 			return false, err
 		}
 	}
@@ -68,35 +67,44 @@ func (s *Syncer) look(ctx context.Context) (versions.Entry, *folder.Built, error
 	return root, built, nil
 }
 
-// errOurs ends a comparison that has found what it looked for.
-var errOurs = errors.New("a change of ours")
-
-// ours tells whether the local tree is anywhere neither as the base nor as the
-// remote.
-func (s *Syncer) ours(ctx context.Context, base, local, remote versions.Entry) (bool, error) {
+// ours tells whether the local tree is anywhere neither as the base nor as any
+// of the remote trees: the head, and the one that an unfinished apply was making.
+func (s *Syncer) ours(ctx context.Context, base, local versions.Entry, remotes ...versions.Entry) (bool, error) {
 	if local.IsZero() {
 		return false, nil
 	}
-	differs := map[string]versions.Change{}
-	err := s.o.Trees.Diff(ctx, local, remote, func(c versions.Change) error {
-		differs[c.Path] = c
+	changed := map[string]versions.Change{}
+	err := s.o.Trees.Diff(ctx, base, local, func(c versions.Change) error {
+		changed[c.Path] = c
 		return nil
 	})
 	if err != nil {
 		return false, err
 	}
-	err = s.o.Trees.Diff(ctx, base, local, func(c versions.Change) error {
-		d, ok := differs[c.Path]
-		if ok && !sameForUs(c.Old, d.Old, d.New) {
-			s.o.Logger.Debug("changed here and on the remote", "path", c.Path)
-			return errOurs
+	for _, remote := range remotes {
+		if len(changed) == 0 {
+			return false, nil
 		}
-		return nil
-	})
-	if errors.Is(err, errOurs) {
+		if remote.IsZero() {
+			continue
+		}
+		left := map[string]versions.Change{}
+		err := s.o.Trees.Diff(ctx, local, remote, func(d versions.Change) error {
+			if c, ok := changed[d.Path]; ok && !sameForUs(c.Old, d.Old, d.New) {
+				left[d.Path] = c
+			}
+			return nil
+		})
+		if err != nil {
+			return false, err
+		}
+		changed = left
+	}
+	for path := range changed {
+		s.o.Logger.Debug("changed here", "path", path)
 		return true, nil
 	}
-	return false, err
+	return false, nil
 }
 
 // sameForUs tells whether local, which differs from both, differs in nothing
