@@ -56,10 +56,13 @@ type History struct {
 	listings listings
 	moments  momentCache
 	handles  pastHandles
+	unopened unopened
+	own      bool // the mount is ours: no file or directory is opened
+	sweeping atomic.Bool
 	failures failures
 
 	epoch  atomic.Uint64 // raised when a snapshot lands: what follows looks again
-	server atomic.Pointer[fuse.Server]
+	server atomic.Pointer[connection]
 
 	ctx    context.Context // ends with Close; for work that no request waits for
 	cancel context.CancelFunc
@@ -94,6 +97,7 @@ func NewHistory(source Source, o HistoryOptions) *History {
 	}
 	h.nodes.init()
 	h.handles.init()
+	h.unopened.init()
 	h.listings.init(o.CacheBytes)
 	h.moments.init(o.Now)
 	h.ctx, h.cancel = context.WithCancel(context.Background())
@@ -105,6 +109,7 @@ func (h *History) Close() {
 	h.cancel()
 	h.work.Wait()
 	h.handles.closeAll()
+	h.unopened.close()
 }
 
 // EnterDir answers the lookup of .versions in live directory dir.
@@ -148,7 +153,7 @@ func (h *History) NotifyLanded(dirs []string) {
 func (h *History) Landed(dir string) { h.NotifyLanded([]string{dir}) }
 
 // Init is called by go-fuse before the first request.
-func (h *History) Init(s *fuse.Server) { h.server.Store(s) }
+func (h *History) Init(s *fuse.Server) { h.Connect(s) }
 
 // OnUnmount is called by go-fuse after the last request.
 func (h *History) OnUnmount() {
@@ -183,7 +188,7 @@ type HistoryStats struct {
 
 // Stats of this moment.
 func (h *History) Stats() HistoryStats {
-	s := HistoryStats{Nodes: h.nodes.len(), Handles: h.handles.len()}
+	s := HistoryStats{Nodes: h.nodes.len(), Handles: h.handles.len() + h.unopened.len()}
 	s.Listings, s.ListingBytes = h.listings.size()
 	return s
 }

@@ -89,11 +89,14 @@ func instantAttr(a *fuse.Attr, e *versions.Entry, ino uint64, at versions.Instan
 // versionsAttr are those of .versions: who may look into the directory may look
 // into its past. Its time is the last instant.
 func (h *History) versionsAttr(ctx context.Context, n *pastNode, a *fuse.Attr) fuse.Status {
-	list, _, err := h.momentsOf(ctx, n.dir.path)
+	list, complete, err := h.momentsOf(ctx, n.dir.path)
 	if err != nil {
 		return h.failed("moments of "+n.dir.path, err)
 	}
 	*a = fuse.Attr{Ino: n.ino, Mode: unix.S_IFDIR | 0o555, Nlink: 1, Blksize: 4096}
+	if !complete {
+		a.Mtimensec = 1 // so that the time changes when that does
+	}
 	if len(list) == 0 {
 		return fuse.OK
 	}
@@ -104,7 +107,7 @@ func (h *History) versionsAttr(ctx context.Context, n *pastNode, a *fuse.Attr) f
 	}
 	a.Mode = unix.S_IFDIR | e.Mode&0o555
 	a.Uid, a.Gid = e.UID, e.GID
-	setTimes(a, last.Sec*1e9)
+	setTimes(a, last.Sec*1e9+int64(a.Mtimensec)+int64(min(last.Seq, 1e6))*1000)
 	return fuse.OK
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -77,6 +78,7 @@ type pastFileHandle struct {
 	size    int64
 	holes   []versions.Range
 	content Content
+	ended   atomic.Bool // its last byte was read, or nothing can be
 }
 
 // textContent is a file that we make up.
@@ -91,60 +93,89 @@ func (t textContent) ReadAtContext(_ context.Context, p []byte, off int64) (int,
 
 func (t textContent) Close() error { return nil }
 
-// Open opens a file for reading.
+// Open opens a file for reading. In a mount of its own there is no need to: the
+// kernel is told so once, and then reads without opening.
 func (h *History) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
-	n := h.nodes.get(in.NodeId)
-	if n == nil {
-		return fuse.Status(unix.ESTALE)
-	}
 	if in.Flags&unix.O_ACCMODE != unix.O_RDONLY || in.Flags&(unix.O_TRUNC|unix.O_CREAT) != 0 {
 		return fuse.EROFS
 	}
-	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
-	if text := n.text(); text != "" {
-		out.Fh = h.handles.add(&pastFileHandle{name: n.name, size: int64(len(text)), content: textContent(text)})
-		return fuse.OK
+	if h.own {
+		return fuse.ENOSYS
 	}
-	ctx := requestContext(cancel)
+	f, status := h.openFile(requestContext(cancel), in.NodeId)
+	if status != fuse.OK {
+		return status
+	}
+	out.Fh = h.handles.add(f)
+	out.OpenFlags = fuse.FOPEN_KEEP_CACHE | fuse.FOPEN_NOFLUSH
+	return fuse.OK
+}
+
+func (h *History) openFile(ctx context.Context, id uint64) (*pastFileHandle, fuse.Status) {
+	n := h.nodes.get(id)
+	if n == nil {
+		return nil, fuse.Status(unix.ESTALE)
+	}
+	if text := n.text(); text != "" {
+		return &pastFileHandle{name: n.name, size: int64(len(text)), content: textContent(text)}, fuse.OK
+	}
 	e, _, err := h.entryOf(ctx, n)
 	if err != nil {
-		return h.failed("entry "+n.where(), err)
+		return nil, h.failed("entry "+n.where(), err)
 	}
 	if e.Kind != versions.File {
-		return fuse.Status(unix.ENXIO)
+		return nil, fuse.Status(unix.ENXIO)
 	}
 	content, err := h.o.Source.Open(ctx, *e)
 	if err != nil {
-		return h.failed("content of "+n.where(), err)
+		return nil, h.failed("content of "+n.where(), err)
 	}
-	out.Fh = h.handles.add(&pastFileHandle{name: e.Name, size: e.Size, holes: e.Holes, content: content})
-	return fuse.OK
+	return &pastFileHandle{name: e.Name, size: e.Size, holes: e.Holes, content: content}, fuse.OK
+}
+
+// file is the open file of a request; done must be called after.
+func (h *History) file(ctx context.Context, id, fh uint64) (f *pastFileHandle, done func(), status fuse.Status) {
+	if h.own {
+		return h.unopened.get(ctx, h, id)
+	}
+	f, ok := h.handles.get(fh).(*pastFileHandle)
+	if !ok {
+		return nil, nil, fuse.EBADF
+	}
+	return f, func() {}, fuse.OK
 }
 
 // Read reads a file's content.
 func (h *History) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadResult, fuse.Status) {
-	f, ok := h.handles.get(in.Fh).(*pastFileHandle)
-	if !ok {
-		return nil, fuse.EBADF
+	ctx := requestContext(cancel)
+	f, done, status := h.file(ctx, in.NodeId, in.Fh)
+	if status != fuse.OK {
+		return nil, status
 	}
+	defer done()
 	off := int64(in.Offset)
 	want := min(int64(len(buf)), max(f.size-off, 0))
 	if want == 0 {
 		return fuse.ReadResultData(nil), fuse.OK
 	}
-	n, err := f.content.ReadAtContext(requestContext(cancel), buf[:want], off)
+	n, err := f.content.ReadAtContext(ctx, buf[:want], off)
 	if err != nil && (!errors.Is(err, io.EOF) || int64(n) < want) {
+		f.ended.Store(true) // the next read begins anew
 		return nil, h.failed("content of "+f.name, err)
+	}
+	if off+want == f.size {
+		f.ended.Store(true)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 
 // Lseek finds data and holes.
-func (h *History) Lseek(_ <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
-	f, ok := h.handles.get(in.Fh).(*pastFileHandle)
-	if !ok {
-		return fuse.EBADF
+func (h *History) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOut) fuse.Status {
+	f, done, status := h.file(requestContext(cancel), in.NodeId, in.Fh)
+	if status != fuse.OK {
+		return status
 	}
+	defer done()
 	off := int64(in.Offset)
 	if off < 0 || off >= f.size {
 		return fuse.Status(unix.ENXIO)
@@ -193,8 +224,13 @@ func (h *History) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	}
 }
 
-// Flush and Fsync have nothing to do.
-func (h *History) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status { return fuse.OK }
+// Flush has nothing to do; the kernel need not ask again.
+func (h *History) Flush(<-chan struct{}, *fuse.FlushIn) fuse.Status {
+	if h.own {
+		return fuse.ENOSYS
+	}
+	return fuse.OK
+}
 
 // Fsync has nothing to do.
 func (h *History) Fsync(<-chan struct{}, *fuse.FsyncIn) fuse.Status { return fuse.OK }

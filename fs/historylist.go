@@ -52,6 +52,9 @@ type listings struct {
 	byID  map[chunk.ID]*list.Element // of *listing
 	order list.List                  // most recently used first
 	loads map[chunk.ID]*load
+
+	large *listing // one that is too large for the others, while it is in use
+	used  bool     // large was used since the last sweep
 }
 
 type load struct {
@@ -74,6 +77,10 @@ func (c *listings) cached(tree chunk.ID) *listing {
 }
 
 func (c *listings) cachedLocked(tree chunk.ID) *listing {
+	if c.large != nil && c.large.tree == tree {
+		c.used = true
+		return c.large
+	}
 	at := c.byID[tree]
 	if at == nil {
 		return nil
@@ -129,10 +136,14 @@ func (c *listings) load(ctx context.Context, tree chunk.ID, l *load, read func(c
 	return l.list, l.err
 }
 
-// put keeps a listing. One that is larger than a quarter of all would only push
-// out the others; whoever has the directory open holds it.
+// put keeps a listing. A large one would only push out the others, so it is
+// kept beside them, and not for long.
 func (c *listings) put(l *listing) {
-	if l.bytes > c.max/4 || c.byID[l.tree] != nil {
+	if c.isLarge(l) {
+		c.large, c.used = l, true
+		return
+	}
+	if c.byID[l.tree] != nil {
 		return
 	}
 	c.byID[l.tree] = c.order.PushFront(l)
@@ -145,10 +156,28 @@ func (c *listings) put(l *listing) {
 	}
 }
 
+func (c *listings) isLarge(l *listing) bool { return l.bytes > c.max/4 }
+
+// sweep drops a large listing that was not used since the last sweep, and tells
+// whether one is left.
+func (c *listings) sweep() (left bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.used {
+		c.large = nil
+	}
+	c.used = false
+	return c.large != nil
+}
+
 func (c *listings) size() (n int, bytes int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.byID), c.bytes
+	n, bytes = len(c.byID), c.bytes
+	if c.large != nil {
+		n, bytes = n+1, bytes+c.large.bytes
+	}
+	return n, bytes
 }
 
 // listing reads the directory with this tree; the zero ID is an empty one.
@@ -156,7 +185,20 @@ func (h *History) listing(ctx context.Context, tree chunk.ID) (*listing, error) 
 	if tree.IsZero() {
 		return &listing{}, nil
 	}
-	return h.listings.get(ctx, tree, h.o.Source.Read)
+	l, err := h.listings.get(ctx, tree, h.o.Source.Read)
+	if err == nil && h.listings.isLarge(l) {
+		h.sweepSoon()
+	}
+	return l, err
+}
+
+// placeIn is a place in a listing as nodes use it: -1 where the listing is too
+// large to be at hand when a file is asked for by its place.
+func (h *History) placeIn(l *listing, i int) int {
+	if h.listings.isLarge(l) {
+		return -1
+	}
+	return i
 }
 
 // lookupsBeforeListing is how many names are looked up one by one, each of which
@@ -171,7 +213,7 @@ func (h *History) lookup(ctx context.Context, dir *pastDir, tree chunk.ID, name 
 	}
 	if l := h.listings.cached(tree); l != nil {
 		e, place = l.find(name)
-		return e, place, nil
+		return e, h.placeIn(l, place), nil
 	}
 	if dir.manyLookups() || h.nodes.hasPlaced(dir) {
 		l, err := h.listing(ctx, tree)
@@ -179,7 +221,7 @@ func (h *History) lookup(ctx context.Context, dir *pastDir, tree chunk.ID, name 
 			return nil, -1, err
 		}
 		e, place = l.find(name)
-		return e, place, nil
+		return e, h.placeIn(l, place), nil
 	}
 	found, err := h.o.Source.Lookup(ctx, tree, name)
 	if errors.Is(err, iofs.ErrNotExist) {
@@ -213,8 +255,9 @@ const (
 // walk will want them next. It is a walk when the directory above was listed
 // too.
 func (h *History) prefetch(n *pastNode, l *listing) {
+	n.dir.listed.Store(true)
 	source, ok := h.o.Source.(Prefetcher)
-	walk := n.dir.frozen && n.parent != nil && n.parent.dir.listed.Load()
+	walk := n.dir.frozen && n.parent != nil && n.parent.dir.frozen && n.parent.dir.listed.Load()
 	if !ok && !walk || h.ctx.Err() != nil {
 		return
 	}

@@ -92,6 +92,7 @@ func mountHistory(ctx context.Context, o HistoryMountOptions) (*HistoryMount, er
 
 // makeRoot puts the root: one state, or the newest one.
 func (h *History) makeRoot(ctx context.Context, at versions.Instant) error {
+	h.own = true
 	if at.IsZero() {
 		h.nodes.root(&pastNode{kind: followDir, ino: newIno(h.o.Folder, ""), dir: &pastDir{}})
 		return nil
@@ -108,14 +109,16 @@ func (h *History) makeRoot(ctx context.Context, at versions.Instant) error {
 // fuseOptions are what we agree on with the kernel.
 func (m *HistoryMount) fuseOptions() *fuse.MountOptions {
 	return &fuse.MountOptions{
-		Name:                     "syncfs",
-		FsName:                   m.o.Folder,
-		MaxWrite:                 maxIO,
-		MaxReadAhead:             maxIO,
-		MaxBackground:            64,
-		EnableAcl:                true,
-		EnableSymlinkCaching:     true,
-		ExplicitDataCacheControl: true,
+		Name:                 "syncfs",
+		FsName:               m.o.Folder,
+		MaxWrite:             maxIO,
+		MaxReadAhead:         maxIO,
+		MaxBackground:        64,
+		EnableAcl:            true,
+		EnableSymlinkCaching: true,
+		// Directories are not opened, so the kernel keeps all listings; it must
+		// drop those of directories whose time has changed.
+		ExplicitDataCacheControl: false,
 		DisabledCapabilities:     fuse.CAP_PASSTHROUGH,
 		PanicHandler: func(v any) fuse.Status {
 			m.log.Error("a request panicked", "panic", v, "stack", string(debug.Stack()))
