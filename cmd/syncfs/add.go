@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -56,6 +58,9 @@ func runAdd(ctx context.Context, e *env, o addOptions, dir string) error {
 			Path: path, Name: o.name, NoMount: o.noMount, VersionsName: o.versionsName, Show: show,
 		}, bar.update)
 		bar.done()
+		if errors.Is(err, fs.ErrNotExist) {
+			return hinted(fmt.Errorf("%s does not exist", path), "`mkdir %s` makes it", path)
+		}
 		if err != nil {
 			return err
 		}

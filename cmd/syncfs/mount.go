@@ -151,6 +151,11 @@ func mountReadOnly(ctx context.Context, e *env, o mountOptions, name, dir string
 	if err != nil {
 		return err
 	}
+	if ours, err := mountedHere(path); err != nil {
+		return err
+	} else if ours {
+		return hinted(coded(exitBusy, fmt.Errorf("something of syncfs is mounted at %s already", path)), "`syncfs umount %s` unmounts it", path)
+	}
 	dirs, err := e.dirs()
 	if err != nil {
 		return err

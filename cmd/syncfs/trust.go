@@ -61,8 +61,12 @@ func probe(ctx context.Context, s agent.SetupOptions, pin string) (info remote.S
 	}
 	defer c.Close()
 	info, err = c.Probe(ctx)
-	if errors.Is(err, blob.ErrUnauthorized) && s.Key == "" {
-		return info, hinted(err, "give the key that the server printed with --key, --key-file or SYNCFS_KEY")
+	switch {
+	case errors.Is(err, blob.ErrUnauthorized) && s.Key == "":
+		return info, hinted(coded(exitWrongKey, fmt.Errorf("%s wants a key", s.URL)),
+			"give the key that the server printed with --key, --key-file or SYNCFS_KEY")
+	case errors.Is(err, blob.ErrOffline):
+		return info, hinted(err, "is `syncfs serve` running there, and is this the address that it printed?")
 	}
 	return info, err
 }

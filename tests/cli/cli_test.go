@@ -31,7 +31,7 @@ import (
 //	exits CODE PROGRAM ...  run a program that must end with this code
 //	answers NAME TEXT       start something that answers TEXT to all; $NAME is its URL
 //	json PATH WANT          look into the JSON that was printed last: 0.name, folders.0.state
-//	until PROGRAM ...       repeat a program until it succeeds, for half a minute
+//	until PROGRAM ...       repeat a program until it succeeds, for a minute
 //	since NAME INDEX        $NAME is the instant of the INDEXth of `versions --json`, just printed
 //	damage GLOB             flip a bit in the middle of every file that matches
 //	background PROGRAM ...  run a program until the script ends
@@ -239,7 +239,7 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func eventually(f func() error) (err error) {
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if err = f(); err == nil {
 			return nil
 		}
