@@ -162,7 +162,7 @@ func measure(ctx context.Context, t tool, input, restored, sub string, round int
 	if err := step("restore", func() (cost, error) { return t.Restore(ctx, restored) }); err != nil {
 		return err
 	}
-	if err := quiet(ctx, "diff", "-r", "--no-dereference", "-q", input, restored); err != nil {
+	if err := quiet(ctx, "diff", "-r", "--no-dereference", "-q", "-x", ".syncfs-stage-*", input, restored); err != nil {
 		return fmt.Errorf("what was restored differs: %w", err)
 	}
 	if err := os.RemoveAll(restored); err != nil {

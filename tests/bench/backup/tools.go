@@ -159,7 +159,7 @@ func (s *syncfs) startAgent() (err error) {
 		return err
 	}
 	return waitFor("the agent", func() bool {
-		_, err := timed(context.Background(), s.env, s.bin, "folders", "--json")
+		_, err := timed(context.Background(), s.env, s.bin, "status", "--json")
 		return err == nil
 	})
 }
