@@ -50,7 +50,7 @@ type Live struct {
 
 	past    *History // nil: no .versions
 	stage   stage
-	server  *fuse.Server
+	kernel  *kernel
 	stats   counters
 	mounted atomic.Bool
 
@@ -171,16 +171,22 @@ func (l *Live) mount(ctx context.Context) error {
 		return err
 	}
 	l.mounted.Store(true)
-	// go-fuse takes the descriptor over; nobody else has it.
-	server, err := fuse.NewServer(l, fmt.Sprintf("/dev/fd/%d", fd), l.fuseOptions())
+	server, err := newServer(l, fd, l.fuseOptions())
 	if err != nil {
 		l.detach()
+		unix.Close(fd)
 		return err
 	}
-	l.server = server
+	l.kernel = server.kernel
+	if l.past != nil {
+		l.past.Connect(l.kernel)
+	}
 	ctx, l.stop = context.WithCancel(ctx)
 	l.run.Go(func() error {
-		l.server.Serve()
+		server.serve()
+		if l.past != nil {
+			l.past.OnUnmount()
+		}
 		l.stop()
 		close(l.over)
 		return nil
@@ -248,7 +254,7 @@ func (l *Live) Wait() {
 
 // release closes what newLive and serving opened. It may be called twice.
 func (l *Live) release() {
-	if l.server != nil {
+	if l.kernel != nil {
 		<-l.over
 	}
 	if l.past != nil {
@@ -300,19 +306,11 @@ func (l *Live) fuseOptions() *fuse.MountOptions {
 // maxIO is the largest read or write in one request.
 const maxIO = 1 << 20
 
-// Init is called by go-fuse before the first request.
-func (l *Live) Init(s *fuse.Server) {
-	if l.past != nil {
-		l.past.Init(s)
-	}
-}
+// Init is part of fuse.RawFileSystem; there is no fuse.Server here.
+func (l *Live) Init(*fuse.Server) {}
 
-// OnUnmount is called by go-fuse after the last request.
-func (l *Live) OnUnmount() {
-	if l.past != nil {
-		l.past.OnUnmount()
-	}
-}
+// OnUnmount is part of fuse.RawFileSystem.
+func (l *Live) OnUnmount() {}
 
 // String names the file system for go-fuse.
 func (l *Live) String() string { return "syncfs" }

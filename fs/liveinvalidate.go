@@ -131,7 +131,7 @@ func (q *notifier) one(n notice) {
 
 // attributes of a node only: its pages stay.
 func (q *notifier) attributes(id uint64) {
-	q.told(q.l.server.InodeNotify(id, -1, 0))
+	q.told(q.l.kernel.InodeNotify(id, -1, 0))
 }
 
 func (q *notifier) told(st fuse.Status) {
@@ -146,14 +146,14 @@ func (q *notifier) path(path string) {
 	v := q.l.look(path)
 	if v.node != nil {
 		q.l.nodes.forgetACL(v.node)
-		q.told(q.l.server.InodeNotify(v.node.id, 0, 0))
+		q.told(q.l.kernel.InodeNotify(v.node.id, 0, 0))
 	}
 	if v.parent == nil || v.right {
 		return
 	}
 	// The name leads elsewhere than the kernel may think: or nowhere.
-	q.told(q.l.server.EntryNotify(v.parent.id, v.name))
-	q.told(q.l.server.InodeNotify(v.parent.id, 0, 0))
+	q.told(q.l.kernel.EntryNotify(v.parent.id, v.name))
+	q.told(q.l.kernel.InodeNotify(v.parent.id, 0, 0))
 }
 
 // view is what the disk has at a path, as nodes.

@@ -5,7 +5,6 @@ package fs
 import (
 	"sync/atomic"
 
-	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,12 +31,9 @@ func (b *backing) open(fd int) (ioMode, int32) {
 		return served, 0
 	}
 	var id int32
-	err := b.l.rights.modest(func() error {
-		var errno unix.Errno
-		if id, errno = b.l.server.RegisterBackingFd(&fuse.BackingMap{Fd: int32(fd)}); errno != 0 {
-			return errno
-		}
-		return nil
+	err := b.l.rights.modest(func() (err error) {
+		id, err = b.l.kernel.openBacking(fd)
+		return err
 	})
 	switch err {
 	case nil:
@@ -58,7 +54,7 @@ func (l *Live) refusesAll(err error) bool {
 }
 
 func (b *backing) close(id int32) {
-	if errno := b.l.server.UnregisterBackingFd(id); errno != 0 {
-		b.l.log.Debug("a backing file could not be given back", "error", errno)
+	if err := b.l.kernel.closeBacking(id); err != nil {
+		b.l.log.Debug("a backing file could not be given back", "error", err)
 	}
 }
