@@ -18,8 +18,10 @@ fi
 scripts/leftovers.sh >"$work/before"
 status=0
 start=$(date +%s)
-go test -v -timeout 24m "$@" 2>&1 | tee "$work/log" | grep -Ev '^=== (RUN|PAUSE|CONT|NAME)' || true
+set +e # the pipe's parts are looked at one by one
+go test -v -timeout 24m "$@" 2>&1 | tee "$work/log" | grep -Ev '^=== (RUN|PAUSE|CONT|NAME)'
 status=${PIPESTATUS[0]}
+set -e
 
 count() { grep -cE "$1" "$work/log" || true; }
 passed=$(count '^ *--- PASS') failed=$(count '^ *--- FAIL') skipped=$(count '^ *--- SKIP')
