@@ -57,7 +57,7 @@ func (d *Dir) List() ([]Dirent, error) {
 		return nil, d.fail("readdir", "", err)
 	}
 	var list []Dirent
-	buf := make([]byte, 32<<10)
+	buf := make([]byte, 4<<10) // enough for most directories
 	for {
 		n, err := retry(func() (int, error) { return unix.Getdents(d.fd, buf) })
 		if err != nil {
@@ -67,6 +67,9 @@ func (d *Dir) List() ([]Dirent, error) {
 			return list, nil
 		}
 		list = appendDirents(list, buf[:n])
+		if n > len(buf)/2 && len(buf) < 64<<10 {
+			buf = make([]byte, 64<<10)
+		}
 	}
 }
 

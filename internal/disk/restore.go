@@ -91,7 +91,7 @@ func Restore(ctx context.Context, trees *versions.Trees, contents *versions.Cont
 		trees: trees, contents: contents, o: o, at: at,
 		create: CreateOptions{Owner: os.Geteuid() == 0},
 		prefix: partName(),
-		groups: make(map[[16]byte]string), notes: make(map[string]*NoteCount),
+		groups: make(map[[16]byte]first), notes: make(map[string]*NoteCount),
 	}
 	if !o.Numeric {
 		r.create.Owners = NewOwners()
@@ -146,13 +146,20 @@ type restorer struct {
 
 	files, dirs, bytes, equal, parts atomic.Int64
 
-	mu        sync.Mutex          // guards all below
-	groups    map[[16]byte]string // hard-link group: its first file that stands complete, "" before
+	mu        sync.Mutex         // guards all below
+	groups    map[[16]byte]first // of a hard-link group that was met
 	later     []later
 	finishing bool // nothing is put off any more
 	refused   []string
 	failed    []PathError
 	notes     map[string]*NoteCount
+}
+
+// first is the first file of a hard-link group: path is "" before it stands
+// complete.
+type first struct {
+	path  string
+	entry versions.Entry
 }
 
 // later is a file of a hard-link group that waits for the group's first.

@@ -62,12 +62,12 @@ func (r *restorer) one(ctx context.Context, n *node, dir *Dir, path string, e *v
 	if e.Link == [16]byte{} {
 		return r.write(ctx, dir, path, e)
 	}
-	first, wait := r.claim(n, e)
+	other, wait := r.claim(n, e)
 	switch {
 	case wait:
 		return nil
-	case first != "":
-		return r.link(dir, path, e, first)
+	case other != "":
+		return r.link(dir, path, e, other)
 	}
 	err := r.write(ctx, dir, path, e)
 	if err == nil {
@@ -78,20 +78,23 @@ func (r *restorer) one(ctx context.Context, n *node, dir *Dir, path string, e *v
 
 // claim returns the path of the group's file that stands already. While
 // another worker is writing that, the entry is put off until all else is done.
-func (r *restorer) claim(n *node, e *versions.Entry) (first string, wait bool) {
+func (r *restorer) claim(n *node, e *versions.Entry) (path string, wait bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g, known := r.groups[e.Link]
 	if !known {
-		r.groups[e.Link] = ""
+		r.groups[e.Link] = first{}
 		return "", false
 	}
-	if g == "" && !r.finishing {
+	if g.path == "" && !r.finishing {
 		n.left.Add(1)
 		r.later = append(r.later, later{n, *e})
 		return "", true
 	}
-	return g, false
+	if g.path != "" && !versions.SameContent(g.entry, *e) {
+		return "", false // no two names of one file: nothing may be lost by a wrong group
+	}
+	return g.path, false
 }
 
 // stands notes that path holds the group's file, complete.
@@ -101,8 +104,8 @@ func (r *restorer) stands(e *versions.Entry, path string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.groups[e.Link] == "" {
-		r.groups[e.Link] = path
+	if r.groups[e.Link].path == "" {
+		r.groups[e.Link] = first{path, *e}
 	}
 }
 
@@ -158,9 +161,9 @@ func (r *restorer) name(dir *Dir, part, path string, e *versions.Entry) error {
 	return err
 }
 
-// link makes path another name of the file at first.
-func (r *restorer) link(dir *Dir, path string, e *versions.Entry, first string) error {
-	from, name, err := r.at.parent(first)
+// link makes path another name of the file at other.
+func (r *restorer) link(dir *Dir, path string, e *versions.Entry, other string) error {
+	from, name, err := r.at.parent(other)
 	if err != nil {
 		return err
 	}

@@ -89,12 +89,15 @@ func kept(name string) bool {
 
 // names lists the kept attributes, sorted.
 func (i inode) names() ([]string, error) {
-	var room [1024]byte
-	buf := room[:]
+	var buf []byte // most inodes have none: the length alone says so
 	for {
 		n, err := i.list(buf)
+		if err == nil && n > len(buf) {
+			buf = make([]byte, n)
+			continue
+		}
 		if errors.Is(err, unix.ERANGE) {
-			buf = make([]byte, 2*len(buf))
+			buf = nil // there are more since: ask again
 			continue
 		}
 		if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {

@@ -14,7 +14,9 @@ func (f *Folder) Changed(path string) {
 	}
 	now := f.o.Now()
 	f.mu.Lock()
-	f.explain(path, now)
+	if f.o.Mounted {
+		f.explain(path, now)
+	}
 	fresh := f.dirty.add(path, now)
 	f.bound()
 	f.mu.Unlock()
@@ -27,8 +29,10 @@ func (f *Folder) Changed(path string) {
 func (f *Folder) Renamed(from, to string) {
 	now := f.o.Now()
 	f.mu.Lock()
-	f.explain(from, now)
-	f.explain(to, now)
+	if f.o.Mounted {
+		f.explain(from, now)
+		f.explain(to, now)
+	}
 	f.renamed(from, to, now)
 	f.mu.Unlock()
 	f.poke()

@@ -5,6 +5,7 @@ package folder
 import (
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -51,9 +52,10 @@ type Options struct {
 
 // Folder is safe for use by many goroutines.
 type Folder struct {
-	o     Options
-	wake  chan struct{}
-	blind time.Duration // scanWhenBlind
+	o       Options
+	wake    chan struct{}
+	blind   time.Duration // scanWhenBlind
+	rootDev uint64
 
 	// change is held while records are read to be changed: by Build, Record,
 	// Applied. It is taken before mu.
@@ -64,7 +66,7 @@ type Folder struct {
 	dirty     *marks
 	flight    *marks // what the last build took, until it is recorded
 	trouble   map[string]Trouble
-	links     map[inode]*linked
+	links     map[inode][16]byte
 	replaced  map[string]bool    // directories whose records Applied changed since the last build began
 	explained map[string]request // what requests and the applier told of lately
 	watch     watcher            // nil: nobody watches
@@ -98,9 +100,14 @@ func Open(o Options) (*Folder, error) {
 	}
 	f := &Folder{
 		o: o, wake: make(chan struct{}, 1), blind: scanWhenBlind, dirty: &marks{},
-		trouble: make(map[string]Trouble), links: make(map[inode]*linked),
+		trouble: make(map[string]Trouble), links: make(map[inode][16]byte),
 		replaced: make(map[string]bool), explained: make(map[string]request),
 	}
+	st, err := f.lstat("")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", o.Root.Path(), ErrRootMissing, err)
+	}
+	f.rootDev = st.Dev
 	if o.Attach {
 		if err := f.markRoot(); err != nil {
 			return nil, err

@@ -85,7 +85,7 @@ func (f *Folder) save(b *build) error {
 		m.self, m.all, m.relist = true, true, true
 	}
 	for key, group := range b.links {
-		f.links[key] = &linked{group}
+		f.links[key] = group
 	}
 	return nil
 }
@@ -115,7 +115,7 @@ func (f *Folder) Recorded(path string) (versions.Entry, disk.Sig, error) {
 		return versions.Entry{}, disk.Sig{}, err
 	}
 	sig := c.sig
-	sig.Dev = r.dev
+	sig.Dev = f.longDev(r.dev)
 	return e, sig, nil
 }
 
@@ -269,7 +269,7 @@ func (f *Folder) applyTo(dir string, changes []Applied, fresh bool) ([]byte, err
 			one := *c.Entry
 			one.Name = name
 			e.to = newChild(one, c.Sig, 0)
-			dev = c.Sig.Dev
+			dev = f.shortDev(c.Sig.Dev)
 		}
 		last[name] = e
 	}
@@ -284,10 +284,7 @@ func (f *Folder) applyTo(dir string, changes []Applied, fresh bool) ([]byte, err
 	}
 	var tree [32]byte
 	if old != nil {
-		tree = old.tree
-		if old.dev != 0 {
-			dev = old.dev
-		}
+		tree, dev = old.tree, old.dev
 	}
 	return w.finish(tree, dev, true), nil
 }
@@ -335,7 +332,7 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 			f.dirty.clear(c.Path)
 		}
 		if c.Entry != nil && c.Entry.Link != [16]byte{} {
-			f.links[f.inodeOf(c.Sig)] = &linked{c.Entry.Link}
+			f.links[f.inodeOf(c.Sig)] = c.Entry.Link
 		}
 	}
 	for _, dir := range dirs {

@@ -8,11 +8,25 @@ import (
 	"github.com/syncfs/syncfs/versions"
 )
 
-// inode names an inode on this machine.
+// inode names an inode on this machine. Dev is 0 on the disk of the root, so
+// that names stay right when the disk gets another number.
 type inode struct{ dev, ino uint64 }
 
-// linked is a hard-link group that has been recorded.
-type linked struct{ group [16]byte }
+func (f *Folder) inodeOf(sig disk.Sig) inode { return inode{f.shortDev(sig.Dev), sig.Ino} }
+
+func (f *Folder) shortDev(dev uint64) uint64 {
+	if dev == f.rootDev {
+		return 0
+	}
+	return dev
+}
+
+func (f *Folder) longDev(dev uint64) uint64 {
+	if dev == 0 {
+		return f.rootDev
+	}
+	return dev
+}
 
 // group sets the hard-link group of an entry: that of its inode if it has one,
 // else a new one, the same for all its names.
@@ -20,7 +34,7 @@ func (b *build) group(j *job, e *versions.Entry, st disk.Stat) {
 	if st.Links < 2 || e.Kind == versions.Dir {
 		return
 	}
-	key := inode{st.Dev, st.Ino}
+	key := b.f.inodeOf(st.Sig)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if id, ok := b.links[key]; ok {
@@ -45,9 +59,6 @@ func (b *build) group(j *job, e *versions.Entry, st disk.Stat) {
 func (f *Folder) linkOf(key inode) ([16]byte, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l, ok := f.links[key]
-	if !ok {
-		return [16]byte{}, false
-	}
-	return l.group, true
+	group, ok := f.links[key]
+	return group, ok
 }

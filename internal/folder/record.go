@@ -16,7 +16,7 @@ import (
 //	format   1 byte: 1
 //	flags    1 byte: bit 0 stale, the tree is not the one of these children
 //	tree     32 bytes: the listing that the children make
-//	dev      uvarint: device of the directory
+//	dev      uvarint: device of the directory, 0: that of the root
 //	n        uvarint: number of children
 //	child    n times, sorted by name:
 //	  length uvarint: of what follows

@@ -32,7 +32,7 @@ type scan struct {
 	sum atomic.Uint64
 
 	mu    sync.Mutex // guards all below
-	links map[inode]*linked
+	links map[inode][16]byte
 	came  map[uint64]string // new directories by inode
 	went  map[uint64]string // recorded directories that are gone
 }
@@ -56,7 +56,7 @@ func (f *Folder) Scan(ctx context.Context, progress func(entries int64)) error {
 	}
 	s := &scan{
 		f: f, root: root, now: f.o.Now(), seed: maphash.MakeSeed(),
-		links: make(map[inode]*linked), came: make(map[uint64]string), went: make(map[uint64]string),
+		links: make(map[inode][16]byte), came: make(map[uint64]string), went: make(map[uint64]string),
 	}
 	if err := s.run(ctx, progress); err != nil {
 		return fmt.Errorf("scan %s: %w", f.o.Root.Path(), err)
@@ -256,11 +256,9 @@ func (s *scan) recorded(dir string, r *record, c *child) {
 		s.expect(join(dir, c.name), e.Tree)
 		return
 	}
-	sig := c.sig
-	sig.Dev = r.dev
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.links[s.f.inodeOf(sig)] = &linked{e.Link}
+	s.links[inode{r.dev, c.sig.Ino}] = e.Link
 }
 
 // compare looks at one recorded name.
@@ -365,9 +363,4 @@ func (s *scan) pair() {
 
 func isNotDir(err error) bool {
 	return errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
-}
-
-// inodeOf names the inode that a signature is of.
-func (f *Folder) inodeOf(sig disk.Sig) inode {
-	return inode{sig.Dev, sig.Ino}
 }

@@ -219,7 +219,7 @@ func (b *build) finish(ctx context.Context, t *task) error {
 		if err != nil {
 			return fmt.Errorf("directory %q: %w", t.base, err)
 		}
-		b.keep(t.path, w.finish(e.Tree, t.sig.Dev, false))
+		b.keep(t.path, w.finish(e.Tree, b.f.shortDev(t.sig.Dev), false))
 	}
 	if listed || moved {
 		b.dirChanged(t.path, e.Tree, false)

@@ -320,7 +320,7 @@ func (b *build) origin(from string, st *disk.Stat) *child {
 	if c.isDir() {
 		return c
 	}
-	if c.flags&(childRacy|childUnstable) != 0 || r.dev != st.Dev || c.sig.Size != st.Size || c.sig.MTime != st.MTime {
+	if c.flags&(childRacy|childUnstable) != 0 || b.f.longDev(r.dev) != st.Dev || c.sig.Size != st.Size || c.sig.MTime != st.MTime {
 		return nil
 	}
 	return c
