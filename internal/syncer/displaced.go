@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncfs/syncfs/internal/atomicfile"
 	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/internal/reconcile"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -176,7 +177,7 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 		if err := dir.Rmdir(d.Staged); err == nil {
 			return true, nil
 		}
-		return s.bringBack(ctx, dir, d, "directory")
+		return s.bringBack(ctx, dir, d, [32]byte{})
 	case st.Ino != d.Sig.Ino && d.Sig.Ino != 0:
 		// The step was not made: it is what we had staged.
 		return true, dir.Remove(d.Staged)
@@ -205,11 +206,12 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 
 // bringBack puts a displaced file that a program has changed meanwhile into the
 // folder again, under the name of a conflict copy.
-func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced, hash string) (done bool, err error) {
+func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced, hash [32]byte) (done bool, err error) {
 	at := versions.NextInstant(s.o.Now(), versions.Instant{})
 	current := disk.DirOf(s.o.Applier.Stage())
 	for range 100 {
-		path := conflictName(d.Path, s.o.Host, at, hash)
+		where, name := split(d.Path)
+		path := join(where, reconcile.CopyName(name, s.o.Host, at, hash, 8))
 		at = versions.NextInstant(at.Time(), at)
 		staged := s.stageName()
 		if err := dir.Rename(d.Staged, current, staged); err != nil {
@@ -231,17 +233,16 @@ func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced, hash
 	return false, fmt.Errorf("no free name for a conflict copy")
 }
 
-// hashOf is the contentHash of a file in staging.
-func (s *Syncer) hashOf(ctx context.Context, dir *disk.Dir, name string) (string, error) {
+// hashOf tells the content of a file in staging from others.
+func (s *Syncer) hashOf(ctx context.Context, dir *disk.Dir, name string) ([32]byte, error) {
 	f, err := dir.Open(name)
 	if err != nil {
-		return "", err
+		return [32]byte{}, err
 	}
 	defer f.Close()
 	e, err := s.o.Contents.Write(ctx, f)
 	if err != nil {
-		return "", err
+		return [32]byte{}, err
 	}
-	e.Kind = versions.File
-	return contentHash(e), nil
+	return versions.ContentHash(e), nil
 }

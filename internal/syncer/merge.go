@@ -7,6 +7,7 @@ import (
 
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/reconcile"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -25,8 +26,13 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 	if s.merged(head, tip.id) {
 		return s.settleMerged(ctx, tip, head)
 	}
-	m := merger{trees: s.o.Trees, host: tip.snapshot.Host, instant: tip.snapshot.Instant}
-	root, err := m.roots(ctx, base.Root, tip.snapshot.Root, head.Root)
+	plan, err := reconcile.Merge(ctx, s.o.Trees, base.Root, tip.snapshot.Root, head.Root, reconcile.Options{
+		Host: tip.snapshot.Host, Instant: tip.snapshot.Instant, Same: s.o.Contents.Same,
+	})
+	if err != nil {
+		return fmt.Errorf("merge with snapshot %s: %w", head.Instant, err)
+	}
+	root, err := s.o.Trees.Apply(ctx, head.Root, reconcile.Edits(plan.Commit))
 	if err != nil {
 		return fmt.Errorf("merge with snapshot %s: %w", head.Instant, err)
 	}
@@ -61,13 +67,21 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 		return fmt.Errorf("commit the merge %s: %w", snap.Instant, err)
 	}
 	s.o.Hook("committed")
-	for _, path := range m.conflicts {
-		s.o.Note(Operation{What: "conflict", Instant: snap.Instant, Text: path})
-	}
+	s.tellMerge(plan, snap.Instant)
 	s.mu.Lock()
 	s.head, s.headRecord, s.learned = &next, nil, true
 	s.mu.Unlock()
 	return s.settleMerged(ctx, tip, next)
+}
+
+// tellMerge writes into the operations log what a user may want to look at.
+func (s *Syncer) tellMerge(plan reconcile.Plan, at versions.Instant) {
+	for _, c := range plan.Conflicts {
+		s.o.Note(Operation{What: "conflict", Instant: at, Text: c.Path + ": this machine's content is in " + c.Copy})
+	}
+	for _, l := range plan.Lookalike {
+		s.o.Note(Operation{What: "lookalike", Instant: at, Text: fmt.Sprintf("%s and %s differ in case or form only", l.Local, l.Remote)})
+	}
 }
 
 // merged tells whether the head is a merge that has our snapshot already: a

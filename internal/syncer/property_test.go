@@ -39,7 +39,7 @@ func sequences() *rapid.Generator[[]op] {
 // equal, nothing that was flushed is lost, and then nothing happens any more.
 func TestRandomWorkOfTwoMachines(t *testing.T) {
 	gen := sequences()
-	for seed := range 12 {
+	for seed := range 150 {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			runSequence(t, gen.Example(seed))
@@ -109,12 +109,21 @@ func runSequence(t *testing.T, ops []op) {
 	}
 	if after := w.head().Number; after != number {
 		list := w.records()
-		a, b := list[len(list)-2], list[len(list)-1]
-		err := m[0].run.trees.Diff(t.Context(), a.Root, b.Root, func(c versions.Change) error {
-			t.Logf("%s: %+v -> %+v", c.Path, c.Old, c.New)
-			return nil
-		})
-		t.Errorf("nothing happened, and the head moved from %d to %d (%v)", number, after, err)
+		for i, r := range list[max(0, len(list)-4):] {
+			t.Logf("snapshot %d: %s by %s, %s, parents %v", r.Number, r.SnapshotID.Short(), r.Host, r.Instant, r.Parents)
+			if i == 0 {
+				continue
+			}
+			last := list[len(list)-min(4, len(list))+i-1]
+			err := m[0].run.trees.Diff(t.Context(), last.Root, r.Root, func(c versions.Change) error {
+				t.Logf("  %s: %+v -> %+v", c.Path, c.Old, c.New)
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		t.Errorf("nothing happened, and the head moved from %d to %d", number, after)
 	}
 }
 
