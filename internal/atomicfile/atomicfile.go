@@ -24,9 +24,10 @@ func IsTemp(name string) bool { return strings.HasPrefix(name, tempPrefix) }
 // so it may be deferred.
 type File struct {
 	*os.File
-	temp string
-	path string
-	done bool
+	temp     string
+	path     string
+	finished bool // synced and closed
+	done     bool
 }
 
 // Create begins a file that will be path. The temporary file lies in the same
@@ -59,29 +60,71 @@ func randomName() string {
 }
 
 // Commit makes the file durable under its path, replacing what is there. When
-// it fails nothing of the new file is left.
-func (f *File) Commit() error { return f.commit(os.Rename) }
+// writing it fails nothing of the new file is left; when only its directory
+// cannot be synced the file has its name, but may lose it with the power.
+func (f *File) Commit() error {
+	if err := f.Rename(); err != nil {
+		return err
+	}
+	return SyncDir(filepath.Dir(f.path))
+}
 
 // CommitNew is Commit that replaces nothing: io/fs.ErrExist when path is taken.
-func (f *File) CommitNew() error { return f.commit(renameNew) }
+// When it fails nothing of the new file is left: a name that may go with the
+// power must not be found and taken for durable.
+func (f *File) CommitNew() error {
+	if err := f.RenameNew(); err != nil {
+		return err
+	}
+	err := SyncDir(filepath.Dir(f.path))
+	if err != nil {
+		os.Remove(f.path)
+	}
+	return err
+}
 
-func (f *File) commit(rename func(from, to string) error) error {
+// Finish syncs and closes the file: its content is durable, a name follows. When
+// it fails nothing of the file is left.
+func (f *File) Finish() error {
+	if f.finished {
+		return nil
+	}
 	if f.done {
 		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
 	}
-	f.done = true
 	err := f.Sync()
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
-	if err == nil {
-		err = rename(f.temp, f.path)
-	}
 	if err != nil {
+		f.done = true
 		os.Remove(f.temp)
 		return err
 	}
-	return SyncDir(filepath.Dir(f.path))
+	f.finished = true
+	return nil
+}
+
+// Rename is Commit without the sync of the directory, which is left to the
+// caller: files that appear together can share one.
+func (f *File) Rename() error { return f.rename(os.Rename) }
+
+// RenameNew is CommitNew without the sync of the directory.
+func (f *File) RenameNew() error { return f.rename(renameNew) }
+
+func (f *File) rename(rename func(from, to string) error) error {
+	if f.done {
+		return fmt.Errorf("%s: %w", f.path, fs.ErrClosed)
+	}
+	if err := f.Finish(); err != nil {
+		return err
+	}
+	f.done = true
+	err := rename(f.temp, f.path)
+	if err != nil {
+		os.Remove(f.temp)
+	}
+	return err
 }
 
 // Publish makes the file durable under path, replacing what is there, and leaves
@@ -111,7 +154,9 @@ func (f *File) Abort() {
 		return
 	}
 	f.done = true
-	f.Close()
+	if !f.finished {
+		f.Close()
+	}
 	os.Remove(f.temp)
 }
 

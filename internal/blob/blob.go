@@ -71,7 +71,8 @@ type Heads interface {
 	// Head reads a folder's head; io/fs.ErrNotExist where there is none.
 	Head(ctx context.Context, folder string) (Head, error)
 
-	// ListHeads returns all heads, sorted by folder.
+	// ListHeads returns all heads, sorted by folder. One that is damaged is
+	// there without a number and with nothing sealed.
 	ListHeads(ctx context.Context) ([]Head, error)
 
 	// Commit does, in this order and durably: put Blobs (one that exists

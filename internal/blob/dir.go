@@ -1,7 +1,6 @@
 package blob
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,9 +26,15 @@ type Dir struct {
 	hub  hub
 	temp *tempDir
 
-	mu   sync.Mutex          // guards made
-	made map[string]struct{} // directories known to exist durably
+	// syncDir makes the names in a directory durable; tests let it fail.
+	syncDir func(dir string) error
 
+	mu       sync.Mutex          // guards made, durable, doubtful
+	made     map[string]struct{} // directories known to exist durably
+	durable  map[string]uint64   // by folder: the head's number that is known to be durable
+	doubtful map[string]struct{} // folders whose head was replaced and could not be synced
+
+	names     keyedMutex // by path: who gives an object its name
 	headLocks keyedMutex // by folder: this process's turn before the file lock
 }
 
@@ -64,7 +69,10 @@ func OpenDir(path string, o DirOptions) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Dir{root: root, now: o.Now, log: o.Logger, made: map[string]struct{}{}}
+	d := &Dir{
+		root: root, now: o.Now, log: o.Logger, syncDir: atomicfile.SyncDir,
+		made: map[string]struct{}{root: {}}, durable: map[string]uint64{}, doubtful: map[string]struct{}{},
+	}
 	for _, dir := range []string{headsDir, tempsDir} {
 		if err := atomicfile.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
 			return nil, fmt.Errorf("open store %s: %w", path, storeError(err))
@@ -84,62 +92,6 @@ func OpenDir(path string, o DirOptions) (*Dir, error) {
 func (d *Dir) Close() error { return d.temp.close() }
 
 func (d *Dir) path(name string) string { return filepath.Join(d.root, filepath.FromSlash(name)) }
-
-// Put is Store.Put.
-func (d *Dir) Put(ctx context.Context, name string, r io.ReaderAt, size int64) error {
-	if err := checkName(name); err != nil {
-		return err
-	}
-	if size < 0 {
-		return fmt.Errorf("put %s: a size of %d bytes", name, size)
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := d.put(ctx, name, r, size); err != nil {
-		return fmt.Errorf("put %s: %w", name, storeError(err))
-	}
-	return nil
-}
-
-func (d *Dir) put(ctx context.Context, name string, r io.ReaderAt, size int64) error {
-	path := d.path(name)
-	switch info, err := os.Lstat(path); {
-	case err == nil && info.IsDir():
-		return errors.New("other names begin with this one")
-	case err == nil:
-		return fs.ErrExist
-	}
-	if err := d.mkdir(filepath.Dir(path)); err != nil {
-		return err
-	}
-	f, err := atomicfile.CreateIn(d.temp.path, path, 0o600)
-	if err != nil {
-		return err
-	}
-	defer f.Abort()
-	if err := copyRange(ctx, f, r, size); err != nil {
-		return err
-	}
-	return f.CommitNew()
-}
-
-// mkdir makes the directory of an object, durably, and remembers that.
-func (d *Dir) mkdir(dir string) error {
-	d.mu.Lock()
-	_, made := d.made[dir]
-	d.mu.Unlock()
-	if made {
-		return nil
-	}
-	if err := atomicfile.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	d.mu.Lock()
-	d.made[dir] = struct{}{}
-	d.mu.Unlock()
-	return nil
-}
 
 // Get is Store.Get.
 func (d *Dir) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
@@ -212,17 +164,6 @@ func (d *Dir) Delete(ctx context.Context, name string) error {
 	}
 	if err := atomicfile.Remove(path); err != nil {
 		return fmt.Errorf("delete %s: %w", name, storeError(err))
-	}
-	return nil
-}
-
-// putAll stores blobs of which some may be there already.
-func (d *Dir) putAll(ctx context.Context, blobs []Blob) error {
-	for _, b := range blobs {
-		err := d.Put(ctx, b.Name, bytes.NewReader(b.Data), int64(len(b.Data)))
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
 	}
 	return nil
 }

@@ -79,6 +79,10 @@ func (d *Dir) moved(ctx context.Context, seen headsSeen) ([]Event, error) {
 			continue
 		}
 		head, err := d.Head(ctx, folder)
+		if errors.Is(err, ErrCorrupt) {
+			d.log.Error("a head is damaged", "folder", folder, "error", err)
+			head, err = Head{Folder: folder}, nil
+		}
 		if err != nil {
 			return nil, err
 		}
