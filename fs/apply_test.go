@@ -41,6 +41,13 @@ func (g *gate) Check(op disk.Op, path string) error {
 	return nil
 }
 
+// do makes later checks run f.
+func (g *gate) do(f func(path string)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside = f
+}
+
 func (g *gate) close(path string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -196,7 +203,7 @@ func TestTheGateIsAskedUnderThePathsLock(t *testing.T) {
 	write(t, m.dir+"/f", "old")
 	m.staged(t, "1", "new")
 	opened := make(chan error, 1)
-	g.inside = func(string) {
+	g.do(func(string) {
 		go func() {
 			f, err := os.OpenFile(m.dir+"/f", os.O_WRONLY|os.O_APPEND, 0)
 			if err == nil {
@@ -210,7 +217,7 @@ func TestTheGateIsAskedUnderThePathsLock(t *testing.T) {
 			t.Error("the file was opened while the gate looked at it")
 		case <-time.After(300 * time.Millisecond):
 		}
-	}
+	})
 	must(t, m.Do(t.Context(), disk.Step{Op: disk.Replace, Path: "f", Staged: "1"}))
 	must(t, <-opened)
 	if got := read(t, m.dir+"/f") + m.stagedContent(t, "1"); got != "new+old" && got != "newold+" {
@@ -268,7 +275,7 @@ func TestAKilledApplierIsStartedAgain(t *testing.T) {
 	}
 	// Killed inside a request, while the gate looks.
 	m.staged(t, "last", "last")
-	g.inside = func(string) { unix.Kill(m.ApplierPID(), unix.SIGKILL); time.Sleep(100 * time.Millisecond) }
+	g.do(func(string) { unix.Kill(m.ApplierPID(), unix.SIGKILL); time.Sleep(100 * time.Millisecond) })
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := m.Do(ctx, disk.Step{Op: disk.Place, Path: "last", Staged: "last"}); !errors.Is(err, fs.ErrApplierGone) {

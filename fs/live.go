@@ -289,8 +289,9 @@ func (l *Live) fuseOptions() *fuse.MountOptions {
 		EnableSymlinkCaching:     true,
 		ExplicitDataCacheControl: true, // we know when content changed behind the kernel's back
 		MaxStackDepth:            2,
+		// Not CAP_ASYNC_DIO: who waits for a direct read then cannot be killed.
 		ExtraCapabilities: fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_SETXATTR_EXT |
-			fuse.CAP_ASYNC_DIO | fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_SPLICE_READ | fuse.CAP_DONT_MASK,
+			fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_DONT_MASK,
 		PanicHandler: func(v any) fuse.Status {
 			l.log.Error("a request panicked", "panic", v, "stack", string(debug.Stack()))
 			return fuse.EIO

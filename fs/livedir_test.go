@@ -191,7 +191,10 @@ func TestChangesAreTold(t *testing.T) {
 	must(t, os.Chmod(m.dir+"/d", 0o700))
 	must(t, os.Symlink("x", m.dir+"/s"))
 	must(t, os.Remove(m.dir+"/s"))
-	for _, path := range []string{"f", "hard", "d", "s"} {
+	fd, err := unix.Open(m.dir+"/only-made", unix.O_CREAT|unix.O_RDONLY, 0o644)
+	must(t, err)
+	unix.Close(fd)
+	for _, path := range []string{"f", "hard", "d", "s", "only-made"} {
 		if m.log.count(path) == 0 {
 			t.Errorf("%s is not told of", path)
 		}

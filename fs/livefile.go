@@ -132,6 +132,9 @@ func (l *Live) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 	n := l.fillEntry(&out.EntryOut, parent, name, &st, since)
 	l.attach(n, fd, flags, &out.OpenOut)
 	l.writers.told(n, &st)
+	if flags&unix.O_ACCMODE == unix.O_RDONLY {
+		l.changedAt(parent, name) // else the first open for writing tells it
+	}
 	return fuse.OK
 }
 
