@@ -77,7 +77,7 @@ var only = []outsider{
 	{"golang.org/x/term", []string{"cmd/syncfs"}, "only the command has a terminal"},
 	{"github.com/rogpeppe/go-internal", []string{"cmd/syncfs"}, "its diff is for printing"},
 	{"net/http", []string{"remote", "internal/agent"}, "the wire and the control socket, nothing else speaks HTTP"},
-	{"os/exec", []string{"fs", "cmd/syncfs"}, "a program started by the agent with a path below its own mount hangs: fs starts the one child that may, and fusermount3"},
+	{"os/exec", []string{"fs", "internal/agent", "cmd/syncfs"}, "who starts a program: see TestOnlyTheMountStartsPrograms"},
 	{"flag", nil, "flags are pflag's, in cmd/syncfs"},
 	{"log", nil, "loggers are *slog.Logger and come in through options"},
 }

@@ -33,6 +33,7 @@ var mayOpenPaths = []struct{ where, why string }{
 	{"internal/config", "the configuration"},
 	{"internal/disk", "opens a folder's root once, by OpenRoot; all else goes by descriptors below it"},
 	{"internal/folder/spill.go", "a large listing's temporary file"},
+	{"internal/folder/watch_other.go", "where this is built nothing is mounted"},
 	{"internal/meta", "its own database"},
 	{"internal/store", "its own spool and cache"},
 	{"internal/syncer", "its own state: base, queue, journal"},
@@ -89,6 +90,30 @@ func TestOnlyWhatCannotHangOpensPaths(t *testing.T) {
 	})
 	if files < 50 {
 		t.Errorf("only %d files were looked at: the test tests nothing", files)
+	}
+}
+
+// A program started by the agent with a path below its own mount hangs: fs alone
+// starts programs, the one child that may use the mount, and fusermount3.
+func TestOnlyTheMountStartsPrograms(t *testing.T) {
+	found := 0
+	sources(t, func(dir, _ string, tree *ast.File, set *token.FileSet) {
+		for _, pkg := range []string{"exec", "os", "syscall", "unix"} {
+			for _, call := range calls(tree, pkg) {
+				switch call.Sel.Name {
+				case "Command", "CommandContext", "StartProcess", "ForkExec", "Exec":
+				default:
+					continue
+				}
+				found++
+				if dir != "fs" && dir != "cmd/syncfs" {
+					t.Errorf("%s starts a program", set.Position(call.Pos()))
+				}
+			}
+		}
+	})
+	if found < 2 {
+		t.Errorf("only %d calls were found: the test tests nothing", found)
 	}
 }
 
