@@ -63,7 +63,7 @@ func (c *compressor) pack(dst, data []byte) []byte {
 const (
 	minCompress = 48
 	minProbe    = 64 << 10
-	minThorough = 32 << 10
+	minThorough = 512 << 10
 	probeSize   = 4 << 10
 )
 
