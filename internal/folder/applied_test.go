@@ -265,3 +265,16 @@ func TestWakePendingAndDirty(t *testing.T) {
 		t.Fatalf("pending in the end: %d entries, %d bytes", n, size)
 	}
 }
+
+func TestWhatWasTakenInTheInstantOfItsChangeIsCertainAfterOneMoreLook(t *testing.T) {
+	b := newBench(t)
+	write(t, b.path("f"), "just now")
+	b.take(t)
+	if err := b.f.Unchanged("f"); !errors.Is(err, folder.ErrDirty) {
+		t.Fatalf("its signature was believed: %v", err)
+	}
+	waitFor(t, "certainty", func() bool {
+		b.commit(t)
+		return b.f.Unchanged("f") == nil
+	})
+}

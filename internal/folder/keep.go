@@ -408,8 +408,12 @@ func (f *Folder) Unchanged(path string) error {
 		return err
 	case c.isDir() && st.Type() == disk.TypeDir && c.sig.Ino == st.Ino:
 		return nil
-	case !c.sig.Same(st.Sig), c.flags&(childRacy|childUnstable) != 0:
+	case !c.sig.Same(st.Sig):
 		return fmt.Errorf("%s: %w", path, ErrChanged)
+	case c.flags&(childRacy|childUnstable) != 0:
+		// Its signature proves nothing: the next build reads it again.
+		f.doubt(path)
+		return fmt.Errorf("%s: %w", path, ErrDirty)
 	case !isFile(st.Sig):
 		return nil
 	}
@@ -429,4 +433,14 @@ func (f *Folder) Unchanged(path string) error {
 		return fmt.Errorf("%s: %w", path, ErrChanged)
 	}
 	return nil
+}
+
+// doubt makes dirty what is recorded without certainty.
+func (f *Folder) doubt(path string) {
+	f.mu.Lock()
+	fresh := f.mark(path, false, f.o.Now())
+	f.mu.Unlock()
+	if fresh {
+		f.poke()
+	}
 }
