@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -121,6 +122,9 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	return o
 }
 
+// closeLimit is how long Close waits for the disk.
+const closeLimit = 10 * time.Second
+
 // Close waits for the calls under way, syncs and closes.
 func (db *DB) Close() error {
 	db.mu.Lock()
@@ -133,7 +137,16 @@ func (db *DB) Close() error {
 		db.idle.Wait()
 	}
 	db.mu.Unlock()
-	err := guard(db.badger.Close)
+	closed := make(chan error, 1)
+	go func() { closed <- guard(db.badger.Close) }()
+	var err error
+	select {
+	case err = <-closed:
+	case <-time.After(closeLimit):
+		// Badger tries for ever to write its last table to a disk that is full
+		// or gone. What it holds can be rebuilt: nobody should wait for it.
+		err = fmt.Errorf("not within %v", closeLimit)
+	}
 	if err != nil {
 		err = fmt.Errorf("local database %s: close: %w", db.dir, err)
 	}
