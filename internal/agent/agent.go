@@ -135,7 +135,7 @@ func (a *Agent) open(ctx context.Context) (err error) {
 	if a.db, err = a.openDatabase(); err != nil {
 		return err
 	}
-	chunks := &roomyChunks{Store: a.store}
+	chunks := &syncer.Chunks{Store: a.store}
 	a.trees = versions.NewTrees(chunks, a.repo.Keys.NameSecret())
 	a.contents = versions.NewContents(chunks, a.repo.Keys.GearSecret())
 	return nil

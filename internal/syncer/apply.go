@@ -142,14 +142,17 @@ func (a *applier) show(ctx context.Context, changes []versions.Change, staged []
 		err := a.visible(ctx, c, staged[i], links[i])
 		if err == nil {
 			var sig disk.Sig
-			if sig, err = a.readBack(c.Path); err == nil {
+			if sig, err = a.readBack(c.Path, *c.New); err == nil {
 				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig})
 				if c.New.Link != [16]byte{} {
 					a.links[c.New.Link] = c.Path
 				}
 			}
-		} else if err := a.note(c.Path, err); err != nil {
-			return err
+		}
+		if err != nil {
+			if err := a.note(c.Path, err); err != nil {
+				return err
+			}
 		}
 		a.count(c)
 		a.s.o.Hook("step")
@@ -259,7 +262,7 @@ func (a *applier) dirs(ctx context.Context) error {
 		err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.SetMeta, Path: d.path, Meta: disk.MetaOf(d.entry, a.options)})
 		var sig disk.Sig
 		if err == nil {
-			sig, err = a.readBack(d.path)
+			sig, err = a.readBack(d.path, d.entry)
 		}
 		if err != nil {
 			if err := a.note(d.path, err); err != nil {
@@ -323,10 +326,17 @@ func (a *applier) unstage(names []string) error {
 	return errors.Join(errs...)
 }
 
-// readBack is the signature that the disk gives a path now.
-func (a *applier) readBack(path string) (disk.Sig, error) {
+// readBack is the signature that the disk gives a path now. When a program has
+// put something else there meanwhile, the path waits.
+func (a *applier) readBack(path string, e versions.Entry) (disk.Sig, error) {
 	st, err := statBelow(a.s.o.Root, path)
-	return st.Sig, err
+	if err != nil {
+		return disk.Sig{}, err
+	}
+	if kind, _ := st.Kind(); kind != e.Kind || kind == versions.File && st.Size != e.Size {
+		return disk.Sig{}, fmt.Errorf("%s: %w", path, errWait)
+	}
+	return st.Sig, nil
 }
 
 func statBelow(root *disk.Root, path string) (disk.Stat, error) {

@@ -14,10 +14,8 @@ var errWait = fmt.Errorf("changed or in use on this machine: %w", syscall.EBUSY)
 // Check is asked inside each visible step, under the lock of the path, whether
 // it may go on (fs.Gate): only over what is as we recorded it, with no writer.
 func (s *Syncer) Check(op disk.Op, path string) error {
-	if op == disk.SetMeta || op == disk.Remove {
-		if e, ok := s.ownDir(path); ok {
-			return s.checkDir(e, path)
-		}
+	if mode, ok := s.ownDir(op, path); ok {
+		return s.checkDir(mode, path)
 	}
 	return s.o.Disk.Unchanged(path)
 }
@@ -30,6 +28,9 @@ func (s *Syncer) checkDir(recordedMode uint32, path string) error {
 	if err != nil {
 		return err
 	}
+	if st.Type() != disk.TypeDir {
+		return fmt.Errorf("%s: it is no directory: %w", path, errWait)
+	}
 	if recordedMode != 0 && st.Mode != recordedMode {
 		return fmt.Errorf("%s: its mode has changed: %w", path, errWait)
 	}
@@ -39,16 +40,16 @@ func (s *Syncer) checkDir(recordedMode uint32, path string) error {
 // gateDirs tells the gate which directories the apply under way works in. nil
 // ends it.
 func (s *Syncer) gateDirs(p *plan) {
-	var dirs map[string]uint32
+	var dirs map[ownStep]uint32
 	if p != nil {
-		dirs = map[string]uint32{}
+		dirs = map[ownStep]uint32{}
 		for _, d := range p.dirs {
-			dirs[d.path] = s.recordedMode(d.path)
+			dirs[ownStep{disk.SetMeta, d.path}] = s.recordedMode(d.path)
 		}
 		for _, list := range [][]versions.Change{p.giveWay, p.gone} {
 			for _, c := range list {
 				if c.Old.Kind == versions.Dir {
-					dirs[c.Path] = 0
+					dirs[ownStep{disk.Remove, c.Path}] = 0
 				}
 			}
 		}
@@ -58,12 +59,18 @@ func (s *Syncer) gateDirs(p *plan) {
 	s.gateMu.Unlock()
 }
 
-// ownDir tells whether path is a directory of the apply under way, and its
-// recorded mode.
-func (s *Syncer) ownDir(path string) (uint32, bool) {
+// ownStep is a step on a directory that an apply has planned.
+type ownStep struct {
+	op   disk.Op
+	path string
+}
+
+// ownDir tells whether a step is one on a directory that the apply under way
+// has planned, and the directory's recorded mode.
+func (s *Syncer) ownDir(op disk.Op, path string) (uint32, bool) {
 	s.gateMu.Lock()
 	defer s.gateMu.Unlock()
-	mode, ok := s.gated[path]
+	mode, ok := s.gated[ownStep{op, path}]
 	return mode, ok
 }
 
@@ -71,7 +78,7 @@ func (s *Syncer) ownDir(path string) (uint32, bool) {
 // when it is not recorded.
 func (s *Syncer) recordedMode(path string) uint32 {
 	_, sig, err := s.o.Disk.Recorded(path)
-	if err != nil {
+	if err != nil || sig.Type() != disk.TypeDir {
 		return 0
 	}
 	return sig.Mode

@@ -137,8 +137,8 @@ func (m *machine) tryStart() (err error) {
 	if err != nil {
 		return err
 	}
-	r.trees = versions.NewTrees(r.store, m.w.keys.NameSecret())
-	r.contents = versions.NewContents(r.store, m.w.keys.GearSecret())
+	r.trees = versions.NewTrees(&syncer.Chunks{Store: r.store}, m.w.keys.NameSecret())
+	r.contents = versions.NewContents(&syncer.Chunks{Store: r.store}, m.w.keys.GearSecret())
 	late := &lateApplier{}
 	o := syncer.Options{
 		ID: m.w.folder.ID, Name: "docs", Kind: "sync", Repository: m.w.keys.RepositoryID(),

@@ -19,7 +19,7 @@ func (s *Syncer) remember(ctx context.Context, m meta.Snapshot, dirs []versions.
 	err := s.o.Meta.PutSnapshots([]meta.Snapshot{m}, func(m meta.Snapshot) ([]versions.DirChange, error) {
 		if dirs == nil {
 			var err error
-			dirs, err = m.Record.ChangedDirs(ctx, s.o.Store)
+			dirs, err = m.Record.ChangedDirs(ctx, &Chunks{Store: s.o.Store})
 			return dirs, err
 		}
 		return dirs, nil

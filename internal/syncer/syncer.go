@@ -41,8 +41,8 @@ type Syncer struct {
 
 	displaced []displaced // moved into staging by us, and not looked after yet
 
-	gateMu sync.Mutex        // guards gated; taken inside steps, after everything else
-	gated  map[string]uint32 // directories of the apply under way, with their recorded modes
+	gateMu sync.Mutex         // guards gated; taken inside steps, after everything else
+	gated  map[ownStep]uint32 // steps on directories of the apply under way, with the recorded modes
 
 	frozen atomic.Bool   // nothing is applied any more
 	run    string        // tells names in staging of this run from others'
