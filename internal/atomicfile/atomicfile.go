@@ -127,22 +127,26 @@ func (f *File) rename(rename func(from, to string) error) error {
 	return err
 }
 
+// ErrDoubtful is a sync that failed. Another one of the same file proves
+// nothing, since the kernel tells an error once: it has to be written anew.
+var ErrDoubtful = errors.New("not known to be on the disk")
+
 // Publish makes the file durable under path, replacing what is there, and leaves
-// it open: the caller closes it. When it fails the file is as it was and Publish
-// may be tried again.
+// it open: the caller closes it. When it fails, other than with ErrDoubtful, the
+// file is as it was and Publish may be tried again.
 func (f *File) Publish(path string) error {
 	if f.done {
 		return fmt.Errorf("%s: %w", path, fs.ErrClosed)
 	}
 	if err := f.Sync(); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrDoubtful, err)
 	}
 	if err := os.Rename(f.temp, path); err != nil {
 		return err
 	}
 	f.temp = path
 	if err := SyncDir(filepath.Dir(path)); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrDoubtful, err)
 	}
 	f.done = true
 	return nil

@@ -227,7 +227,7 @@ func (b *blockReader) fetch(ctx context.Context, pack packRef, span []int64) (bl
 	length := min((span[len(span)-1]+1)*blockSize, pack.size) - offset
 	r, err := b.remote.Get(ctx, packName(pack.digest), offset, length)
 	if err != nil {
-		return nil, err
+		return nil, remoteError(err)
 	}
 	defer r.Close()
 	for _, n := range span {
@@ -236,7 +236,7 @@ func (b *blockReader) fetch(ctx context.Context, pack packRef, span []int64) (bl
 			if err == io.EOF || err == io.ErrUnexpectedEOF {
 				err = fmt.Errorf("%w: the pack is cut short", ErrCorrupt)
 			}
-			return nil, err
+			return nil, remoteError(err)
 		}
 		blocks = append(blocks, data)
 		b.cache.put(blockKey(pack.digest, n), data)

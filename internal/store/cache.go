@@ -50,20 +50,36 @@ func indexKey(name string) string { return strings.Replace(name, "index/", "inde
 
 const cacheTag = "Signature: 8a477f597d28d172789f06886806bc55\n# This is a cache of syncfs. It may be deleted at any time.\n"
 
-func openCache(dir string, limit int64, now func() time.Time, log *slog.Logger) (*cache, error) {
+// openCache opens the cache in dir. One that cannot be used is no error: the
+// store works without.
+func openCache(dir string, limit int64, now func() time.Time, log *slog.Logger) *cache {
 	c := &cache{dir: dir, limit: limit, now: now, log: log, items: map[string]*list.Element{}, order: list.New()}
 	if dir == "" {
-		return c, nil
+		return c
 	}
+	if err := c.prepare(); err != nil {
+		log.Warn("there is no cache on the disk", "error", err)
+		c.dir, c.total = "", 0
+		clear(c.items)
+		c.order.Init()
+	}
+	return c
+}
+
+func (c *cache) prepare() error {
 	for _, sub := range []string{"packs", "blocks", "index-delta", "index-run", "index-shard"} {
-		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			return nil, err
+		if err := os.MkdirAll(filepath.Join(c.dir, sub), 0o700); err != nil {
+			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "CACHEDIR.TAG"), []byte(cacheTag), 0o600); err != nil {
-		return nil, err
+	// Backup programs leave out what has the tag; nothing needs it.
+	tag := filepath.Join(c.dir, "CACHEDIR.TAG")
+	if data, err := os.ReadFile(tag); err != nil || string(data) != cacheTag {
+		if err := os.WriteFile(tag, []byte(cacheTag), 0o600); err != nil {
+			c.log.Debug("the cache has no tag", "error", err)
+		}
 	}
-	return c, c.scan()
+	return c.scan()
 }
 
 // scan finds what earlier runs have left, by the time of its last use.
@@ -74,15 +90,24 @@ func (c *cache) scan() error {
 	}
 	var all []found
 	err := filepath.WalkDir(c.dir, func(path string, e fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // another process uses the cache too
+		}
 		if err != nil || e.IsDir() || e.Name() == "CACHEDIR.TAG" {
 			return err
 		}
-		if atomicfile.IsTemp(e.Name()) {
-			return os.Remove(path)
-		}
 		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if err != nil {
 			return err
+		}
+		if atomicfile.IsTemp(e.Name()) {
+			if c.now().Sub(info.ModTime()) > noteAfter { // younger ones are being written
+				os.Remove(path)
+			}
+			return nil
 		}
 		rel, err := filepath.Rel(c.dir, path)
 		if err != nil {

@@ -286,14 +286,14 @@ func (s *Store) listPacks(ctx context.Context) (packs []blob.Info, err error) {
 func readFull(ctx context.Context, remote blob.Store, name string, buf []byte, offset int64) error {
 	r, err := remote.Get(ctx, name, offset, int64(len(buf)))
 	if err != nil {
-		return err
+		return remoteError(err)
 	}
 	defer r.Close()
 	if _, err := io.ReadFull(r, buf); err != nil {
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			err = fmt.Errorf("%w: it is cut short", ErrCorrupt)
 		}
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", name, remoteError(err))
 	}
 	return nil
 }

@@ -30,7 +30,6 @@ func Kill(s *Store) {
 	}
 	if s.spool != nil {
 		s.spool.close()
-		s.spool = nil
 	}
 }
 

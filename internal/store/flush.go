@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"github.com/syncfs/syncfs/internal/atomicfile"
 )
 
 // finish gives a closed pack its directory and its name, durably.
@@ -48,12 +50,10 @@ func (s *Store) finishFile(p *openPack) (digest, int64, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.file.Publish(s.spool.path(d)); err != nil {
-		p.doubtful = !isFull(err)
+		p.doubtful = errors.Is(err, atomicfile.ErrDoubtful)
 		return digest{}, 0, fmt.Errorf("finish a pack: %w", spoolError(err))
 	}
-	if err := p.file.Close(); err != nil {
-		return digest{}, 0, fmt.Errorf("finish a pack: %w", err)
-	}
+	p.file.Close() // it is synced: nothing can be lost any more
 	return d, size, s.hook("pack named")
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
@@ -52,6 +53,26 @@ func (s *Store) get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, 
 	if len(places) == 0 {
 		return nil, fs.ErrNotExist
 	}
+	plain, err := s.readAny(ctx, places, kind, id)
+	if !errors.Is(err, ErrCorrupt) {
+		return plain, err
+	}
+	// It may have been stored again since, in another pack.
+	anew, rerr := s.placesAnew(ctx, id)
+	if rerr != nil {
+		return nil, err
+	}
+	anew = slices.DeleteFunc(anew, func(p place) bool {
+		return slices.ContainsFunc(places, func(o place) bool { return o.ref.digest == p.ref.digest && o.offset == p.offset })
+	})
+	if len(anew) == 0 {
+		return nil, err
+	}
+	return s.readAny(ctx, anew, kind, id)
+}
+
+// readAny reads a chunk from the first place that has it whole.
+func (s *Store) readAny(ctx context.Context, places []place, kind chunk.Kind, id chunk.ID) ([]byte, error) {
 	var errs []error
 	damaged := true
 	for _, p := range places {
@@ -240,8 +261,11 @@ func (s *Store) Has(ctx context.Context, kind chunk.Kind, id chunk.ID) (bool, er
 // inRuns tells whether the index on the remote names an unmarked place.
 func (s *Store) inRuns(ctx context.Context, id chunk.ID) (bool, error) {
 	s.mu.Lock()
-	runs := s.runList()
+	runs, vouched := s.runList(), s.index.vouched
 	s.mu.Unlock()
+	if !vouched {
+		return false, nil
+	}
 	for _, r := range runs {
 		sec, err := s.shardFor(ctx, r, id)
 		if errors.Is(err, blob.ErrOffline) || errors.Is(err, ErrCorrupt) || errors.Is(err, fs.ErrNotExist) {

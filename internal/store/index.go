@@ -14,6 +14,9 @@ type index struct {
 	runs   map[string]*run
 	marks  map[string]struct{} // names of marks that were read
 	marked map[digest]struct{} // packs that they name
+	// vouched tells that every mark was read: only then is a chunk that lies on
+	// the remote sure to stay there.
+	vouched bool
 }
 
 // packState is one pack of the table.
@@ -123,12 +126,13 @@ func (x *index) isMarked(d digest) bool {
 	return marked
 }
 
-// has tells whether the table knows an unmarked place of a chunk.
+// has tells whether the table knows an unmarked place of a chunk that can be
+// relied on.
 func (x *index) has(id chunk.ID) bool {
 	found := false
 	x.table.find(id, func(e entry) bool {
 		p := &x.packs[e.pack]
-		found = p.open != nil || !x.isMarked(p.digest)
+		found = p.open != nil || (p.spooled || x.vouched) && !x.isMarked(p.digest)
 		return !found
 	})
 	return found

@@ -44,21 +44,20 @@ func decodeMark(b []byte) ([]digest, error) {
 	return packs, r.done()
 }
 
-// readMarks takes new marks. One that cannot be read ends the refresh: to go on
-// without it would count chunks as stored that are about to be deleted.
-func (s *Store) readMarks(ctx context.Context, names []string) error {
+// readMarks takes new marks and tells whether there are none but those that were
+// read. While one is damaged nothing on the remote counts as stored: it might be
+// about to be deleted.
+func (s *Store) readMarks(ctx context.Context, names []string) (all bool, err error) {
+	all = true
 	for _, name := range names {
-		data, err := readBlob(ctx, s.remote, name, maxIndexBlob)
-		if err != nil {
-			return err
+		packs, err := s.readMark(ctx, name)
+		if errors.Is(err, ErrCorrupt) {
+			s.log.Error("a mark is damaged: what is on the remote is not relied on", "error", err)
+			all = false
+			continue
 		}
-		plain, err := s.keys.OpenBlob(markKind, name, data)
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		packs, err := decodeMark(plain)
-		if err != nil {
-			return fmt.Errorf("%s: %w: %w", name, ErrCorrupt, err)
+			return false, err
 		}
 		s.mu.Lock()
 		s.index.marks[name] = struct{}{}
@@ -67,7 +66,23 @@ func (s *Store) readMarks(ctx context.Context, names []string) error {
 		}
 		s.mu.Unlock()
 	}
-	return nil
+	return all, nil
+}
+
+func (s *Store) readMark(ctx context.Context, name string) ([]digest, error) {
+	data, err := readBlob(ctx, s.remote, name, maxIndexBlob)
+	if err != nil {
+		return nil, err
+	}
+	plain, err := s.keys.OpenBlob(markKind, name, data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	packs, err := decodeMark(plain)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: %w", name, ErrCorrupt, err)
+	}
+	return packs, nil
 }
 
 // Mark puts the next mark, which names packs that no root refers to, and returns

@@ -32,17 +32,25 @@ func prefixOf(name string) string { return name[:strings.LastIndexByte(name, '/'
 func readBlob(ctx context.Context, remote blob.Store, name string, limit int64) ([]byte, error) {
 	r, err := remote.Get(ctx, name, 0, limit+1)
 	if err != nil {
-		return nil, err
+		return nil, remoteError(err)
 	}
 	defer r.Close()
 	data, err := io.ReadAll(r)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, fmt.Errorf("read %s: %w", name, remoteError(err))
 	}
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("%s: %w: longer than %d bytes", name, ErrCorrupt, limit)
 	}
 	return data, nil
+}
+
+// remoteError calls damage what the remote does.
+func remoteError(err error) error {
+	if errors.Is(err, blob.ErrCorrupt) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
 }
 
 // listNames lists the blobs of a directory.
@@ -58,7 +66,8 @@ func listNames(ctx context.Context, remote blob.Store, prefix string) (map[strin
 	return names, nil
 }
 
-// Refresh reads index blobs and marks that have come to the remote since.
+// Refresh reads index blobs and marks that have come to the remote since. Until
+// it was done once, only what lies in the spool counts as stored.
 func (s *Store) Refresh(ctx context.Context) error {
 	release, err := turn(ctx, s.refreshing)
 	if err != nil {
@@ -114,7 +123,8 @@ func (s *Store) refresh(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	slices.Sort(newDeltas)
-	if err := s.readMarks(ctx, newMarks); err != nil {
+	vouched, err := s.readMarks(ctx, newMarks)
+	if err != nil {
 		return err
 	}
 	runs, err := s.readRuns(ctx, newRuns)
@@ -130,6 +140,7 @@ func (s *Store) refresh(ctx context.Context) error {
 		s.index.runs[r.name] = r
 	}
 	s.forget(known, l)
+	s.index.vouched = vouched
 	s.refreshed = s.o.Now()
 	return nil
 }

@@ -93,10 +93,7 @@ func Open(ctx context.Context, remote blob.Store, keys *seal.Keys, o Options) (*
 	if o.CacheLimit == 0 {
 		o.CacheLimit = defaultCacheLimit
 	}
-	c, err := openCache(o.CacheDir, o.CacheLimit, o.Now, o.Logger)
-	if err != nil {
-		return nil, fmt.Errorf("open the cache: %w", err)
-	}
+	c := openCache(o.CacheDir, o.CacheLimit, o.Now, o.Logger)
 	s := &Store{
 		remote: remote, keys: keys, o: o, log: o.Logger, cache: c,
 		blocks:     newBlockReader(remote, c),
@@ -106,6 +103,7 @@ func Open(ctx context.Context, remote blob.Store, keys *seal.Keys, o Options) (*
 	}
 	s.shards.limit = shardMemory
 	if o.SpoolDir != "" {
+		var err error
 		if s.spool, err = openSpool(o.SpoolDir); err != nil {
 			return nil, fmt.Errorf("open the spool: %w", err)
 		}
@@ -153,7 +151,6 @@ func (s *Store) Close() error {
 	}
 	if s.spool != nil {
 		s.spool.close()
-		s.spool = nil
 	}
 	return nil
 }

@@ -97,6 +97,9 @@ func (s *Store) uploadPacks(ctx context.Context, packs []packState, progress fun
 func (s *Store) uploadPack(ctx context.Context, p packState, progress func(int64)) error {
 	f, err := s.openSpooled(p.digest)
 	if err != nil {
+		if err = s.leftSpool(p.digest, err); errors.Is(err, errGone) {
+			return nil // another folder's commit has carried it
+		}
 		return err
 	}
 	defer f.Close()
@@ -119,6 +122,20 @@ func (s *Store) uploadPack(ctx context.Context, p packState, progress func(int64
 	}
 	r.reach(p.size)
 	return s.hook("pack uploaded")
+}
+
+// leftSpool is errGone, instead of err, where a pack that waited for the remote
+// has left the spool since, because it is there.
+func (s *Store) leftSpool(d digest, err error) error {
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n, ok := s.index.byName[d]; !ok || !s.index.packs[n].spooled {
+		return errGone
+	}
+	return err
 }
 
 // progressReader tells how far a blob has been read, once for each byte however
@@ -149,16 +166,15 @@ func (p *progressReader) reach(to int64) {
 
 // uploadIndex puts index blobs for the packs on the remote that none names yet.
 func (s *Store) uploadIndex(ctx context.Context, progress func(int64)) error {
-	var digests []digest
-	s.mu.Lock()
-	for i := range s.index.packs {
-		if p := &s.index.packs[i]; p.pending && p.uploaded && !p.indexed {
-			digests = append(digests, p.digest)
+	for {
+		digests := s.toIndex()
+		if len(digests) == 0 {
+			return nil
 		}
-	}
-	s.mu.Unlock()
-	for len(digests) > 0 {
 		name, sealed, n, err := s.makeDelta(digests)
+		if errors.Is(err, errGone) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -175,9 +191,19 @@ func (s *Store) uploadIndex(ctx context.Context, progress func(int64)) error {
 		s.index.deltas[name] = struct{}{}
 		s.mu.Unlock()
 		s.cache.put(indexKey(name), sealed)
-		digests = digests[n:]
 	}
-	return nil
+}
+
+// toIndex returns the packs on the remote that no index blob names.
+func (s *Store) toIndex() (digests []digest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.index.packs {
+		if p := &s.index.packs[i]; p.pending && p.uploaded && !p.indexed {
+			digests = append(digests, p.digest)
+		}
+	}
+	return digests
 }
 
 func (s *Store) putIndex(ctx context.Context, name string, sealed []byte) error {
@@ -192,14 +218,14 @@ func (s *Store) putIndex(ctx context.Context, name string, sealed []byte) error 
 }
 
 // makeDelta makes an index blob for the first n of the packs, all in the spool,
-// as many as belong into one.
+// as many as belong into one; errGone when one has left it meanwhile.
 func (s *Store) makeDelta(digests []digest) (name string, sealed []byte, n int, err error) {
 	var packs []packRef
 	var entries []entry
 	for _, d := range digests {
 		ref, frames, err := s.readSpooled(d)
 		if err != nil {
-			return "", nil, 0, fmt.Errorf("index %s: %w", packName(d), err)
+			return "", nil, 0, fmt.Errorf("index %s: %w", packName(d), s.leftSpool(d, err))
 		}
 		if n > 0 && len(entries)+len(frames) > deltaEntries {
 			break
@@ -268,6 +294,15 @@ func (si *smallIndex) done(x *index) bool {
 // Small returns the pending packs and index as blobs for a one-request commit
 // when together they are at most limit bytes, else nil: then call Upload.
 func (s *Store) Small(limit int64) ([]blob.Blob, error) {
+	for {
+		blobs, err := s.smallRound(limit)
+		if !errors.Is(err, errGone) { // another folder's commit has carried some
+			return blobs, err
+		}
+	}
+}
+
+func (s *Store) smallRound(limit int64) ([]blob.Blob, error) {
 	s.mu.Lock()
 	var send, index []digest
 	total := int64(0)
@@ -309,7 +344,7 @@ func (s *Store) Small(limit int64) ([]blob.Blob, error) {
 	for _, d := range send {
 		data, err := os.ReadFile(s.spool.path(d))
 		if err != nil {
-			return nil, err
+			return nil, s.leftSpool(d, err)
 		}
 		if digest(hashOf(data)) != d {
 			return nil, fmt.Errorf("%w: %s was damaged in the spool", ErrCorrupt, packName(d))
