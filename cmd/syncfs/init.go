@@ -111,13 +111,17 @@ func (e *env) recoverySheet(s agent.Setup, passphrase string) {
 		fmt.Fprintln(e.stdout, "passphrase   ________________________________ (the one you gave)")
 	}
 	fmt.Fprintf(e.stdout, "made         %s\n", e.now().UTC().Format("2006-01-02 15:04:05 UTC"))
+	how := "To get everything back on another machine:"
+	if !isServer(s.URL) {
+		how = "To get everything back, here or where there is a copy of that directory:"
+	}
 	fmt.Fprintf(e.stdout, `
-To get everything back on another machine:
+%s
     syncfs connect %s
     syncfs folders
     syncfs get NAME DIR
 Without the passphrase, or a machine that is still connected, nobody can read
 the repository: there is no other way in.
-`, s.URL)
+`, how, s.URL)
 	fmt.Fprintln(e.stdout, "--------------------------------------------------------------------------------")
 }
