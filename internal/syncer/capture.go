@@ -37,7 +37,9 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 	}
 	o.Progress = func(files, bytes int64) { s.activity(Activity{Stage: "read", Files: files, Bytes: bytes}) }
 	defer s.activity(Activity{})
+	stop := s.uploadMeanwhile(ctx)
 	built, err := s.o.Disk.Build(ctx, s.o.Trees, s.o.Contents, o)
+	stop()
 	if err != nil {
 		return false, fmt.Errorf("take a snapshot: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -14,6 +13,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,7 +40,7 @@ type world struct {
 	mem    *blob.Mem
 	keys   *seal.Keys
 	folder line.Folder
-	clock  func() time.Time
+	ahead  atomic.Int64 // nanoseconds that every machine's clock is ahead
 }
 
 func newWorld(t testing.TB) *world {
@@ -49,7 +49,7 @@ func newWorld(t testing.TB) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, mem: blob.NewMem(time.Now), keys: keys, clock: time.Now}
+	w := &world{t: t, mem: blob.NewMem(time.Now), keys: keys}
 	w.folder, err = line.New(w.mem, keys).Create(context.Background(), "docs", "sync")
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func (m *machine) tryStart() (err error) {
 		Hidden: func(n string) bool { return strings.HasPrefix(n, folder.StagePrefix) },
 		Trees:  r.trees, Contents: r.contents, Store: r.store, Lines: line.New(m.net, m.w.keys), Meta: r.history,
 		Device: m.name, Host: m.name, User: "tester", ScanAtFlush: true,
-		Now: func() time.Time { return m.w.clock() }, Logger: log,
+		Now: func() time.Time { return time.Now().Add(time.Duration(m.w.ahead.Load())) }, Logger: log,
 	}
 	if m.opts != nil {
 		m.opts(&o)
@@ -416,136 +416,6 @@ func apart(machines []*machine) string {
 		}
 	}
 	return ""
-}
-
-// network is the way of one machine to the remote, with faults.
-type network struct {
-	*blob.Mem
-
-	mu      sync.Mutex
-	down    error                                // every call fails with it
-	after   func(c blob.Commit, err error) error // changes the answer to a commit
-	full    bool                                 // nothing can be put
-	garbage bool                                 // what is read is damaged
-	cut     context.CancelFunc                   // ends the event stream
-	commits int
-}
-
-func (n *network) set(fn func()) {
-	n.mu.Lock()
-	fn()
-	cut := n.cut
-	n.mu.Unlock()
-	if cut != nil {
-		cut()
-	}
-}
-
-func (n *network) offline() { n.set(func() { n.down = blob.ErrOffline }) }
-func (n *network) online()  { n.set(func() { n.down = nil }) }
-
-func (n *network) err() error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.down
-}
-
-func (n *network) Put(ctx context.Context, name string, r io.ReaderAt, size int64) error {
-	if err := n.err(); err != nil {
-		return err
-	}
-	n.mu.Lock()
-	full := n.full
-	n.mu.Unlock()
-	if full {
-		return blob.ErrFull
-	}
-	return n.Mem.Put(ctx, name, r, size)
-}
-
-func (n *network) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
-	if err := n.err(); err != nil {
-		return nil, err
-	}
-	r, err := n.Mem.Get(ctx, name, offset, length)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if err != nil || !n.garbage {
-		return r, err
-	}
-	defer r.Close()
-	data, err := io.ReadAll(r)
-	for i := range data {
-		data[i] ^= 0x55
-	}
-	return io.NopCloser(bytes.NewReader(data)), err
-}
-
-func (n *network) Stat(ctx context.Context, name string) (blob.Info, error) {
-	if err := n.err(); err != nil {
-		return blob.Info{}, err
-	}
-	return n.Mem.Stat(ctx, name)
-}
-
-func (n *network) List(ctx context.Context, prefix, after string, fn func(blob.Info) error) error {
-	if err := n.err(); err != nil {
-		return err
-	}
-	return n.Mem.List(ctx, prefix, after, fn)
-}
-
-func (n *network) Delete(ctx context.Context, name string) error {
-	if err := n.err(); err != nil {
-		return err
-	}
-	return n.Mem.Delete(ctx, name)
-}
-
-func (n *network) Head(ctx context.Context, folder string) (blob.Head, error) {
-	if err := n.err(); err != nil {
-		return blob.Head{}, err
-	}
-	return n.Mem.Head(ctx, folder)
-}
-
-func (n *network) ListHeads(ctx context.Context) ([]blob.Head, error) {
-	if err := n.err(); err != nil {
-		return nil, err
-	}
-	return n.Mem.ListHeads(ctx)
-}
-
-func (n *network) Commit(ctx context.Context, folder string, c blob.Commit) (blob.Head, error) {
-	if err := n.err(); err != nil {
-		return blob.Head{}, err
-	}
-	n.mu.Lock()
-	full, after := n.full, n.after
-	n.commits++
-	n.mu.Unlock()
-	if full {
-		return blob.Head{}, blob.ErrFull
-	}
-	h, err := n.Mem.Commit(ctx, folder, c)
-	if after != nil {
-		if aerr := after(c, err); aerr != nil {
-			return blob.Head{}, aerr
-		}
-	}
-	return h, err
-}
-
-func (n *network) Watch(ctx context.Context, ready func(), fn func(blob.Event)) error {
-	if err := n.err(); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	n.mu.Lock()
-	n.cut = cancel
-	n.mu.Unlock()
-	return n.Mem.Watch(ctx, ready, fn)
 }
 
 // onlyBy verifies that one machine alone has made snapshots.

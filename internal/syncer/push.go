@@ -3,6 +3,8 @@ package syncer
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/syncfs/syncfs/internal/line"
 	"github.com/syncfs/syncfs/internal/meta"
@@ -70,6 +72,34 @@ func (s *Syncer) upload(ctx context.Context) error {
 		return fmt.Errorf("upload: %w", err)
 	}
 	return nil
+}
+
+// A long build fills the spool; what is complete is sent meanwhile.
+const (
+	meanwhile      = 2 * time.Second // how often is looked
+	meanwhileBytes = 32 << 20        // how much makes it worth a request
+)
+
+// uploadMeanwhile sends what a build has put into the spool while it goes on,
+// until stop is called.
+func (s *Syncer) uploadMeanwhile(parent context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for sleep(ctx, meanwhile) == nil {
+			if _, bytes := s.o.Store.Pending(); bytes < meanwhileBytes {
+				continue
+			}
+			if err := s.o.Store.Upload(ctx, func(int64) {}); err != nil && ctx.Err() == nil {
+				s.o.Logger.Debug("nothing is sent while the folder is read", "err", err)
+				return // the commit tries again, and says why
+			}
+		}
+	})
+	return func() {
+		cancel()
+		work.Wait()
+	}
 }
 
 // settle notes that the line has e, and with it all before it: base, then the

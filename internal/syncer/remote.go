@@ -103,11 +103,37 @@ func (s *Syncer) syncOnce(ctx context.Context) error {
 			continue
 		}
 		if err == nil {
+			s.announceBase(ctx)
 			s.mu.Lock()
 			s.learned = s.learned || s.head != nil && s.head.Number == head.Number
 			s.mu.Unlock()
 		}
 		return err
+	}
+}
+
+// announceInterval is how often a machine tells its base.
+const announceInterval = time.Hour
+
+// announceBase tells the remote which snapshot this machine's next merge needs,
+// so that forgetting spares it. The snapshot is the head's or among its newest
+// ancestors, which nobody forgets so soon: an error is no more than logged.
+func (s *Syncer) announceBase(ctx context.Context) {
+	s.mu.Lock()
+	b := s.base
+	due := s.attached && b.Number != s.announced && time.Since(s.announcedAt) >= announceInterval
+	if due {
+		s.announced, s.announcedAt = b.Number, time.Now()
+	}
+	s.mu.Unlock()
+	if !due {
+		return
+	}
+	err := s.o.Lines.PutBase(ctx, s.o.ID, line.Base{
+		Device: s.o.Device, Host: s.o.Host, Number: b.Number, Snapshot: b.Snapshot,
+	})
+	if err != nil {
+		s.o.Logger.Info("the base was not announced", "err", err)
 	}
 }
 

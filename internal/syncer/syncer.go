@@ -39,6 +39,9 @@ type Syncer struct {
 	flushes    []*flush // under way
 	pushing    bool     // something is on its way
 
+	announced   uint64    // number of the base that the remote was told last
+	announcedAt time.Time // when
+
 	displaced []displaced // moved into staging by us, and not looked after yet
 
 	gateMu sync.Mutex         // guards gated; taken inside steps, after everything else
