@@ -353,6 +353,7 @@ func TestADamagedPackInTheSpoolIsNotUploaded(t *testing.T) {
 	if names := listNames(t, remote, ""); len(names) > 0 {
 		t.Fatalf("on the remote: %v", names)
 	}
+	round(t, s)
 	must(t, s.Close())
 	must(t, os.WriteFile(path, data[:len(data)-3], 0o600))
 	s = m.open()
@@ -361,6 +362,61 @@ func TestADamagedPackInTheSpoolIsNotUploaded(t *testing.T) {
 	}
 	putMany(t, s, 0, 10, 1000)
 	round(t, s)
+}
+
+func TestOneDamagedChunkInTheSpoolHoldsNothingElseUp(t *testing.T) {
+	for _, small := range []bool{false, true} {
+		t.Run(fmt.Sprint("small ", small), func(t *testing.T) {
+			remote, keys := blob.NewMem(nil), newKeys(t)
+			m := newMachine(t, remote, keys)
+			s := m.open()
+			all := stored{}
+			for i := range 10 {
+				data := noise(uint64(i), 1000)
+				all[put(t, s, chunk.Data, data)] = data
+			}
+			must(t, s.Flush(t.Context()))
+			must(t, s.Close())
+			path := filepath.Join(m.o.SpoolDir, filesIn(t, m.o.SpoolDir, ".pack")[0])
+			data, err := os.ReadFile(path)
+			must(t, err)
+			data[2500] ^= 1
+			must(t, os.WriteFile(path, data, 0o600))
+			s = m.open()
+			if small {
+				_, err = s.Small(1 << 20)
+			} else {
+				err = s.Upload(t.Context(), nil)
+			}
+			if !errors.Is(err, store.ErrCorrupt) {
+				t.Fatalf("%v, want ErrCorrupt, once", err)
+			}
+			s = reopened(t, m, s)
+			round(t, s)
+			fresh := newMachine(t, remote, keys).open()
+			var lost []chunk.ID
+			for id, data := range all {
+				got, err := fresh.Get(t.Context(), chunk.Data, id)
+				if err != nil {
+					lost = append(lost, id)
+				} else if !bytes.Equal(got, data) {
+					t.Errorf("chunk %s is another", id.Short())
+				}
+			}
+			if len(lost) != 1 {
+				t.Fatalf("%d chunks are lost, one was damaged", len(lost))
+			}
+			put(t, s, chunk.Data, all[lost[0]])
+			round(t, s)
+			all.wantIn(t, newMachine(t, remote, keys).open())
+		})
+	}
+}
+
+// reopened is s after a crash.
+func reopened(t *testing.T, m *machine, s *store.Store) *store.Store {
+	store.Kill(s)
+	return m.open()
 }
 
 // smallDisk is a filesystem of 1 MiB.

@@ -25,6 +25,7 @@ type packState struct {
 	open      *openPack // being written; nil afterwards
 	spooled   bool      // its file lies in the spool
 	recovered bool      // it lay there when the store was opened
+	damaged   bool      // its file is not what was written
 	uploaded  bool      // it is on the remote
 	indexed   bool      // an index blob on the remote names it
 	pending   bool      // no head refers to it yet
@@ -132,7 +133,7 @@ func (x *index) has(id chunk.ID) bool {
 	found := false
 	x.table.find(id, func(e entry) bool {
 		p := &x.packs[e.pack]
-		found = p.open != nil || (p.spooled || x.vouched) && !x.isMarked(p.digest)
+		found = p.open != nil || !p.damaged && (p.spooled || x.vouched) && !x.isMarked(p.digest)
 		return !found
 	})
 	return found

@@ -110,7 +110,10 @@ func (s *Store) uploadPack(ctx context.Context, p packState, progress func(int64
 			return err
 		}
 		if d != p.digest {
-			return fmt.Errorf("%w: the pack was damaged in the spool", ErrCorrupt)
+			if err := s.salvage(ctx, p.digest); !errors.Is(err, errGone) {
+				return err
+			}
+			return nil
 		}
 	}
 	r := &progressReader{r: f, tell: progress}
@@ -295,14 +298,17 @@ func (si *smallIndex) done(x *index) bool {
 // when together they are at most limit bytes, else nil: then call Upload.
 func (s *Store) Small(limit int64) ([]blob.Blob, error) {
 	for {
-		blobs, err := s.smallRound(limit)
+		blobs, damaged, err := s.smallRound(limit)
+		if damaged != (digest{}) {
+			err = s.salvage(context.Background(), damaged)
+		}
 		if !errors.Is(err, errGone) { // another folder's commit has carried some
 			return blobs, err
 		}
 	}
 }
 
-func (s *Store) smallRound(limit int64) ([]blob.Blob, error) {
+func (s *Store) smallRound(limit int64) (blobs []blob.Blob, damaged digest, err error) {
 	s.mu.Lock()
 	var send, index []digest
 	total := int64(0)
@@ -322,37 +328,36 @@ func (s *Store) smallRound(limit int64) ([]blob.Blob, error) {
 	si := s.small
 	s.mu.Unlock()
 	if total > limit {
-		return nil, nil
+		return nil, digest{}, nil
 	}
 	if len(index) == 0 {
-		return []blob.Blob{}, nil
+		return []blob.Blob{}, digest{}, nil
 	}
 	if si == nil || !slices.Equal(si.packs, index) {
 		name, sealed, n, err := s.makeDelta(index)
 		if err != nil {
-			return nil, err
+			return nil, digest{}, err
 		}
 		if n < len(index) {
-			return nil, nil
+			return nil, digest{}, nil
 		}
 		si = &smallIndex{name: name, sealed: sealed, packs: index}
 	}
 	if total+int64(len(si.sealed)) > limit {
-		return nil, nil
+		return nil, digest{}, nil
 	}
-	var blobs []blob.Blob
 	for _, d := range send {
 		data, err := os.ReadFile(s.spool.path(d))
 		if err != nil {
-			return nil, s.leftSpool(d, err)
+			return nil, digest{}, s.leftSpool(d, err)
 		}
 		if digest(hashOf(data)) != d {
-			return nil, fmt.Errorf("%w: %s was damaged in the spool", ErrCorrupt, packName(d))
+			return nil, d, nil
 		}
 		blobs = append(blobs, blob.Blob{Name: packName(d), Data: data})
 	}
 	s.mu.Lock()
 	s.small = si
 	s.mu.Unlock()
-	return append(blobs, blob.Blob{Name: si.name, Data: si.sealed}), nil
+	return append(blobs, blob.Blob{Name: si.name, Data: si.sealed}), digest{}, nil
 }
