@@ -217,12 +217,9 @@ func (s *Store) checkPack(ctx context.Context, info blob.Info) (problems []Probl
 	if err != nil {
 		tell(chunk.ID{}, err)
 		// The index may still know what was in it.
-		frames, err = s.indexedFrames(ctx, d)
+		ref, frames, err = s.indexedFrames(ctx, d)
 		if err != nil {
 			return nil, err
-		}
-		if len(data) >= len(ref.header) {
-			copy(ref.header[:], data)
 		}
 	}
 	for _, f := range frames {
@@ -257,20 +254,22 @@ func (s *Store) checkFrame(ctx context.Context, ref packRef, f frame, data []byt
 	return errors.New("the index does not know it is here")
 }
 
-// indexedFrames is what the index says is in a pack.
-func (s *Store) indexedFrames(ctx context.Context, d digest) (frames []frame, err error) {
+// indexedFrames is what the index says is in a pack, and of it.
+func (s *Store) indexedFrames(ctx context.Context, d digest) (ref packRef, frames []frame, err error) {
+	ref.digest = d
 	err = s.eachSection(ctx, func(_ string, sec *section, err error) error {
 		if err != nil {
 			return nil // told before
 		}
 		for i := range sec.n {
 			if e := sec.at(i); sec.packs[e.pack].digest == d {
+				ref = sec.packs[e.pack]
 				frames = append(frames, e.frame)
 			}
 		}
 		return nil
 	})
-	return frames, err
+	return ref, frames, err
 }
 
 // listPacks lists the packs on the remote.

@@ -5,12 +5,9 @@ import (
 	"cmp"
 	"container/heap"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/syncfs/syncfs/internal/blob"
 )
 
 // A shard is cut between ids whose first two bytes differ once it is this large,
@@ -267,82 +264,4 @@ func (s *Store) removeIndex(ctx context.Context, names []string) error {
 		}
 	}
 	return nil
-}
-
-// RebuildIndex makes the index anew from the directories of all packs, and
-// removes the old one when the new one stands. Packs whose directory is damaged
-// are reported and left out.
-func (s *Store) RebuildIndex(ctx context.Context, progress func(done, total int64), report func(Problem)) error {
-	old := map[string]struct{}{}
-	if err := s.remote.List(ctx, "index/", "", func(i blob.Info) error {
-		old[i.Name] = struct{}{}
-		return nil
-	}); err != nil {
-		return fmt.Errorf("rebuild the index: %w", err)
-	}
-	packs, err := s.listPacks(ctx)
-	if err != nil {
-		return fmt.Errorf("rebuild the index: %w", err)
-	}
-	var refs []packRef
-	var entries []entry
-	kept := map[string]struct{}{}
-	flush := func() error {
-		if len(refs) == 0 {
-			return nil
-		}
-		name, sealed, err := s.sealSection(deltasPrefix, refs, entries)
-		if err != nil {
-			return err
-		}
-		kept[name] = struct{}{}
-		refs, entries = nil, nil
-		return s.putIndex(ctx, name, sealed)
-	}
-	for i, info := range packs {
-		ref, frames, err := s.remoteDirectory(ctx, info)
-		if errors.Is(err, ErrCorrupt) {
-			report(Problem{Blob: info.Name, Err: err})
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("rebuild the index: %w", err)
-		}
-		if len(entries)+len(frames) > deltaEntries {
-			if err := flush(); err != nil {
-				return fmt.Errorf("rebuild the index: %w", err)
-			}
-		}
-		for _, f := range frames {
-			entries = append(entries, entry{frame: f, pack: uint32(len(refs))})
-		}
-		refs = append(refs, ref)
-		if progress != nil {
-			progress(int64(i+1), int64(len(packs)))
-		}
-	}
-	if err := flush(); err != nil {
-		return fmt.Errorf("rebuild the index: %w", err)
-	}
-	// Tables before shards, as names of runs sort before those of shards.
-	for _, name := range slices.Sorted(maps.Keys(old)) {
-		if _, keep := kept[name]; keep {
-			continue
-		}
-		if err := s.remote.Delete(ctx, name); err != nil {
-			return fmt.Errorf("rebuild the index: %w", err)
-		}
-	}
-	return s.Refresh(ctx)
-}
-
-// remoteDirectory reads what is in a pack from its directory.
-func (s *Store) remoteDirectory(ctx context.Context, info blob.Info) (packRef, []frame, error) {
-	d, err := parsePackName(info.Name)
-	if err != nil {
-		return packRef{}, nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
-	}
-	return readPack(s.keys, d, info.Size, func(buf []byte, offset int64) error {
-		return readFull(ctx, s.remote, info.Name, buf, offset)
-	})
 }

@@ -148,7 +148,8 @@ func (s *Store) Pending() (names []string, bytes int64) {
 }
 
 // Committed tells that a head now refers to the named blobs (from Pending or
-// Small): they leave the spool (the hottest stay in the cache).
+// Small): they leave the spool (the hottest stay in the cache). One that is not
+// known to be on the remote stays, and is sent again.
 func (s *Store) Committed(ctx context.Context, names []string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -167,6 +168,9 @@ func (s *Store) Committed(ctx context.Context, names []string) error {
 			p.uploaded = true
 			p.addDelta(si.name)
 			s.index.deltas[si.name] = struct{}{}
+		}
+		if !p.uploaded {
+			continue
 		}
 		p.pending = false
 		if p.spooled {
