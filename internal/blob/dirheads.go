@@ -297,7 +297,7 @@ func (d *Dir) lockHead(ctx context.Context, folder string) (unlock func(), err e
 	if err != nil {
 		return nil, err
 	}
-	lock, err := lockFile(d.headPath(folder, lockSuffix))
+	lock, err := lockFile(ctx, d.headPath(folder, lockSuffix))
 	if err != nil {
 		leave()
 		return nil, fmt.Errorf("lock the head of %s: %w", folder, storeError(err))

@@ -245,3 +245,40 @@ func TestARemovedDirectoryIsMadeAgain(t *testing.T) {
 		must(t, put())
 	}
 }
+
+func TestWaitingForAnotherProcessEndsWithTheContext(t *testing.T) {
+	root := t.TempDir()
+	busy, d := openDir(t, root, time.Now), openDir(t, root, time.Now)
+	reached, proceed := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	blob.SyncWith(busy, func(dir string) error {
+		once.Do(func() { close(reached); <-proceed })
+		return atomicfile.SyncDir(dir)
+	})
+	done := make(chan error, 1)
+	go func() {
+		_, err := busy.Commit(context.Background(), "f", blob.Commit{Sealed: []byte("1")})
+		done <- err
+	}()
+	<-reached // it has the lock and hangs
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	late := make(chan error, 1)
+	go func() {
+		_, err := d.Commit(ctx, "f", blob.Commit{Sealed: []byte("2")})
+		late <- err
+	}()
+	select {
+	case err := <-late:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Commit = %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("Commit waits on, though its context has ended")
+	}
+	close(proceed)
+	must(t, <-done)
+	if _, err := d.Commit(t.Context(), "f", blob.Commit{Expect: 1, Sealed: []byte("2")}); err != nil {
+		t.Error(err)
+	}
+}

@@ -3,6 +3,7 @@
 package blob
 
 import (
+	"context"
 	"errors"
 	"os"
 )
@@ -16,15 +17,15 @@ type fileLock struct{ f *os.File }
 
 var errLocked = errors.New("locked by another")
 
-func lockFile(path string) (*fileLock, error) {
+func lockFile(_ context.Context, path string) (*fileLock, error) { return tryLockFile(path) }
+
+func tryLockFile(path string) (*fileLock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	return &fileLock{f}, nil
 }
-
-func tryLockFile(path string) (*fileLock, error) { return lockFile(path) }
 
 func (l *fileLock) unlock() { l.f.Close() }
 

@@ -3,8 +3,10 @@
 package blob
 
 import (
+	"context"
 	"errors"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,19 +20,33 @@ type fileLock struct{ f *os.File }
 
 var errLocked = errors.New("locked by another")
 
-// lockFile waits for the lock.
-func lockFile(path string) (*fileLock, error) { return lockWith(path, unix.LOCK_EX) }
+// lockPoll is how often a lock that another process has is tried again: waiting
+// in the kernel would not end with a context.
+const lockPoll = 2 * time.Millisecond
 
-// tryLockFile does not: errLocked.
-func tryLockFile(path string) (*fileLock, error) { return lockWith(path, unix.LOCK_EX|unix.LOCK_NB) }
+// lockFile waits for the lock, or for ctx.
+func lockFile(ctx context.Context, path string) (*fileLock, error) {
+	for {
+		l, err := tryLockFile(path)
+		if !errors.Is(err, errLocked) {
+			return l, err
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
 
-func lockWith(path string, how int) (*fileLock, error) {
+// tryLockFile does not wait: errLocked.
+func tryLockFile(path string) (*fileLock, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	for {
-		err = unix.Flock(int(f.Fd()), how)
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
