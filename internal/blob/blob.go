@@ -72,7 +72,7 @@ type Heads interface {
 	Head(ctx context.Context, folder string) (Head, error)
 
 	// ListHeads returns all heads, sorted by folder. One that is damaged is
-	// there without a number and with nothing sealed.
+	// there as number 1, with nothing sealed.
 	ListHeads(ctx context.Context) ([]Head, error)
 
 	// Commit does, in this order and durably: put Blobs (one that exists

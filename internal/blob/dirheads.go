@@ -188,7 +188,7 @@ func (d *Dir) ListHeads(ctx context.Context) ([]Head, error) {
 		if errors.Is(err, ErrCorrupt) {
 			// The others are not to suffer: whoever opens this one sees it.
 			d.log.Error("a head is damaged", "folder", folder, "error", err)
-			h, err = Head{Folder: folder}, nil
+			h, err = Head{Folder: folder, Number: 1}, nil
 		}
 		if err != nil {
 			return nil, err

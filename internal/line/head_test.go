@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -35,6 +37,22 @@ func TestADamagedHeadIsNamedAndTheOthersAreListed(t *testing.T) {
 	heads.change = func(h *blob.Head) { h.Number++ }
 	if _, err := l.Folder(t.Context(), bad.ID); !errors.Is(err, line.ErrDamaged) {
 		t.Errorf("another number: %v", err)
+	}
+}
+
+func TestADamagedFileOfAHeadLeavesTheOthersListed(t *testing.T) {
+	dir := t.TempDir()
+	remote, err := blob.OpenDir(dir, blob.DirOptions{})
+	must(t, remote, err)
+	t.Cleanup(func() { remote.Close() })
+	l, f := newLines(t)
+	f.Store = remote
+	bad := grow(t, l, create(t, l, "bad"), 1)
+	grow(t, l, create(t, l, "good"), 1)
+	must(t, 0, os.WriteFile(filepath.Join(dir, ".syncfs/heads", bad.ID+".head"), []byte("{"), 0o600))
+	list, err := l.Folders(t.Context())
+	if !errors.Is(err, line.ErrDamaged) || !strings.Contains(err.Error(), bad.ID) || len(list) != 1 || list[0].Name != "good" {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
 
