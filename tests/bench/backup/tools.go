@@ -205,7 +205,11 @@ func (s *syncfs) Mount(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return mnt, waitFor("the mount", func() bool { return mounted(mnt) })
+	if err := waitFor("the mount", func() bool { return mounted(mnt) }); err != nil {
+		return "", err
+	}
+	// As with the others: a fixed version, not the root, which follows the folder.
+	return filepath.EvalSymlinks(filepath.Join(mnt, ".versions", "latest"))
 }
 
 func (s *syncfs) Unmount() error {
