@@ -44,6 +44,11 @@ func available(dir string) ([]system, error) {
 	if _, err := exec.LookPath("gocryptfs"); err == nil {
 		all = append(all, system{"gocryptfs", gocryptfs})
 	}
+	if _, err := exec.LookPath("rclone"); err == nil {
+		all = append(all, system{"rclone", foreground(func(below, mnt string) []string {
+			return []string{"rclone", "mount", "--config", os.DevNull, "--cache-dir", filepath.Join(dir, "rclone"), "--vfs-cache-mode", "full", "--dir-cache-time", "1h", "--attr-timeout", "1h", "--log-level", "ERROR", ":local:" + below, mnt}
+		})})
+	}
 	loopback := filepath.Join(dir, "loopback")
 	if out, err := exec.Command("go", "build", "-o", loopback, "github.com/hanwen/go-fuse/v2/example/loopback").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "go-fuse's loopback is left out: %s\n", out)
