@@ -138,6 +138,10 @@ func (l *Live) stat(n *node, st *unix.Statx_t) error {
 		if lk.parent != nil && l.isSubmount(n) {
 			return l.statLink(n, lk, st)
 		}
+		if fd, ok := l.nodes.orphan(n); ok {
+			defer unix.Close(fd)
+			return statFD(fd, st)
+		}
 		dir, err := l.nodes.dirfd(n)
 		if err != nil {
 			return err

@@ -189,11 +189,19 @@ func (l *Live) remove(h *fuse.InHeader, name string, flags int) fuse.Status {
 	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 		return fuse.EBUSY
 	}
+	n, orphan := l.nodes.find(&st), -1
+	if n != nil && flags == unix.AT_REMOVEDIR {
+		// Who has it open or stands in it may still ask what it is.
+		orphan, _ = openat(dir.fd, name, unix.O_PATH, 0)
+	}
 	if err := unix.Unlinkat(dir.fd, name, flags); err != nil {
+		if orphan >= 0 {
+			unix.Close(orphan)
+		}
 		return l.status("unlink", err)
 	}
-	if n := l.nodes.find(&st); n != nil {
-		l.nodes.unlinked(n, parent, name)
+	if n != nil {
+		l.nodes.replaced(n, parent, name, orphan)
 	}
 	l.changedAt(parent, name)
 	return fuse.OK

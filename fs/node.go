@@ -78,8 +78,9 @@ type nodeTable struct {
 	subs  map[link]*node // submounts: their inode numbers are another disk's
 	next  uint64
 
-	// orphans are O_PATH descriptors of files that a rename replaced: who looked
-	// the name up just before may still open what was there, as on any disk.
+	// orphans are O_PATH descriptors of what a rename replaced, and of removed
+	// directories: who looked the name up just before, or has it open, may still
+	// open it or ask what it is, as on any disk.
 	orphans map[*node]int
 
 	fds    dirFDs
