@@ -18,16 +18,21 @@ fi
 scripts/leftovers.sh >"$work/before"
 status=0
 start=$(date +%s)
+# What ran is shown by name; what it printed, only of what failed.
 set +e # the pipe's parts are looked at one by one
-go test -v -timeout 24m "$@" 2>&1 | tee "$work/log" | grep -Ev '^=== (RUN|PAUSE|CONT|NAME)'
+go test -v -timeout 24m "$@" 2>&1 | tee "$work/log" | grep -aE '^ *--- |^(ok|FAIL|panic|fatal error|#|go: )'
 status=${PIPESTATUS[0]}
 set -e
+if [ "$status" != 0 ]; then
+	echo "=== what failed"
+	grep -aE -B 80 -A 40 '^ *--- FAIL|^panic: |^fatal error: ' "$work/log" | cut -c 1-500 | tail -n 800 || true
+fi
 
-count() { grep -cE "$1" "$work/log" || true; }
+count() { grep -acE "$1" "$work/log" || true; }
 passed=$(count '^ *--- PASS') failed=$(count '^ *--- FAIL') skipped=$(count '^ *--- SKIP')
 echo "$passed tests passed, $failed failed, $skipped skipped, in $(($(date +%s) - start)) s"
 if [ "$skipped" != 0 ]; then
-	grep -E '^ *--- SKIP' "$work/log"
+	grep -aE '^ *--- SKIP' "$work/log"
 	echo "test: no test may be skipped here" >&2
 	status=1
 fi
