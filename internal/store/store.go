@@ -34,6 +34,9 @@ type Options struct {
 	SpoolLimit int64  // bytes; 0: no limit but the disk's
 	CacheDir   string // chunk cache and index cache; disposable; "": in memory only
 	CacheLimit int64  // bytes; 0: default of 2 GiB
+	// OpenAnyway opens with the cached index also when the remote answers, but
+	// with an error: it refuses the key, say.
+	OpenAnyway bool
 	Logger     *slog.Logger
 	Now        func() time.Time
 
@@ -123,8 +126,8 @@ func Open(ctx context.Context, remote blob.Store, keys *seal.Keys, o Options) (*
 // cannot be reached.
 func (s *Store) loadIndex(ctx context.Context) error {
 	err := s.Refresh(ctx)
-	if errors.Is(err, blob.ErrOffline) {
-		s.log.Info("the remote cannot be reached, using the cached index", "error", err)
+	if errors.Is(err, blob.ErrOffline) || err != nil && s.o.OpenAnyway && ctx.Err() == nil {
+		s.log.Info("the remote does not answer as it should, using the cached index", "error", err)
 		return s.loadCached()
 	}
 	return err
