@@ -33,6 +33,7 @@ the background when they need it; this is for service managers.`,
 				return err
 			}
 			o.NoPassthrough = o.NoPassthrough || noPassthrough
+			e.boundMemory()
 			// The log is what the agent prints; its own stdout stays empty.
 			return agent.Run(ctx, o)
 		}),

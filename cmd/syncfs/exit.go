@@ -105,7 +105,7 @@ func byKind(err error) (code int, hint string) {
 		return exitFailed, "`syncfs mount --all --detach` starts it"
 	case is(agent.ErrRunning):
 		return exitBusy, "`syncfs stop` ends it"
-	case is(agent.ErrBusy, remote.ErrBusy):
+	case is(agent.ErrBusy, remote.ErrBusy, store.ErrInUse):
 		return exitBusy, ""
 	case is(agent.ErrTimeout):
 		return exitOffline, "nothing is lost: it is on this machine and is sent when the remote can be reached; `syncfs status` says more"

@@ -118,6 +118,7 @@ func mountForeground(ctx context.Context, e *env, names []string) error {
 			}
 		}
 	}
+	e.boundMemory()
 	return endedByUser(ctx, agent.Run(ctx, o))
 }
 
@@ -188,6 +189,7 @@ func mountReadOnly(ctx context.Context, e *env, o mountOptions, name, dir string
 	if err != nil {
 		return err
 	}
+	e.boundMemory()
 	return endedByUser(ctx, agent.MountReadOnly(ctx, agent.ReadOnlyOptions{
 		Dirs: dirs, Folder: name, Dir: path, At: at, Logger: e.logger(),
 		AllowOther: allowOther(c.Mount.AllowOther),

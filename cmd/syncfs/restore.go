@@ -58,6 +58,7 @@ it is first renamed to "NAME (before restore …)", so both are kept.
 }
 
 func runRestore(ctx context.Context, e *env, o restoreOptions, arg string) error {
+	e.boundMemory()
 	return e.withReader(ctx, func(r *agent.Reader) error {
 		s, err := e.look(ctx, r, arg, o.at)
 		if err != nil {

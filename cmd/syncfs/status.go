@@ -95,7 +95,11 @@ func (e *env) printStatus(s agent.Status) error {
 		}
 	}
 	if !s.Online {
-		fmt.Fprintf(e.stdout, "  %s cannot be reached: %s\n", s.URL, clean(s.Error))
+		why := s.Error
+		if why == "" {
+			why = "it has not answered yet"
+		}
+		fmt.Fprintf(e.stdout, "  %s: %s\n", s.URL, clean(why))
 	}
 	for _, n := range s.Notes {
 		fmt.Fprintf(e.stdout, "  note: %s\n", clean(n))

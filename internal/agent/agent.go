@@ -61,6 +61,9 @@ type Agent struct {
 	work      errgroup.Group // everything that runs; waited for by Run
 	lingering sync.WaitGroup // mounts that were taken away and are still used; nobody waits
 
+	wake chan struct{} // ends the pause before the next event stream
+	back chan struct{} // the remote can be reached again
+
 	registry sync.Mutex // held while the list of folders is changed
 
 	mu     sync.Mutex // guards all below
@@ -90,7 +93,10 @@ func Run(ctx context.Context, o Options) error {
 	if o.User == "" {
 		o.User = userName()
 	}
-	a := &Agent{o: o, log: o.Logger, packs: &syncer.Packs{}, ops: &operations{}, since: o.Now()}
+	a := &Agent{
+		o: o, log: o.Logger, packs: &syncer.Packs{}, ops: &operations{}, since: o.Now(),
+		wake: make(chan struct{}, 1), back: make(chan struct{}, 1),
+	}
 	if _, err := readRepository(o.Dirs); err != nil {
 		return err
 	}
@@ -123,22 +129,55 @@ func (a *Agent) open(ctx context.Context) (err error) {
 	if err := atomicfile.MkdirAll(spoolDir(a.o.Dirs), 0o700); err != nil {
 		return err
 	}
-	a.store, err = store.Open(ctx, a.repo.Remote, a.repo.Keys, store.Options{
-		SpoolDir: spoolDir(a.o.Dirs), SpoolLimit: a.o.SpoolLimit,
-		CacheDir: chunkCacheDir(a.o.Dirs), CacheLimit: a.o.CacheLimit,
-		Logger: a.log, Now: a.o.Now,
+	a.repo.remote.answered = a.answered
+	err = waitFree(ctx, func() (err error) {
+		a.store, err = store.Open(ctx, a.repo.Remote, a.repo.Keys, store.Options{
+			SpoolDir: spoolDir(a.o.Dirs), SpoolLimit: a.o.SpoolLimit,
+			CacheDir: chunkCacheDir(a.o.Dirs), CacheLimit: a.o.CacheLimit,
+			// Whatever is wrong with the remote, the user's folder is mounted.
+			OpenAnyway: true,
+			Logger:     a.log, Now: a.o.Now,
+		})
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	a.lines = line.New(a.repo.Remote, a.repo.Keys)
-	if a.db, err = a.openDatabase(); err != nil {
+	err = waitFree(ctx, func() (err error) {
+		a.db, err = a.openDatabase()
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	chunks := &syncer.Chunks{Store: a.store}
 	a.trees = versions.NewTrees(chunks, a.repo.Keys.NameSecret())
 	a.contents = versions.NewContents(chunks, a.repo.Keys.GearSecret())
 	return nil
+}
+
+// freeTime is how long the agent waits for a command that reads: most have
+// ended by then.
+const freeTime = 10 * time.Second
+
+// waitFree opens what another process may still have open. ErrBusy when it does
+// not let go.
+func waitFree(ctx context.Context, open func() error) error {
+	for end := time.Now().Add(freeTime); ; {
+		err := open()
+		if !errors.Is(err, meta.ErrLocked) && !errors.Is(err, store.ErrInUse) {
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("%w: %w", ErrBusy, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func (a *Agent) close() {
@@ -187,6 +226,8 @@ func (a *Agent) serve(parent context.Context) error {
 	control := a.newControl()
 	a.work.Go(func() error { return control.serve(listener) })
 	a.work.Go(func() error { a.watch(running); return nil })
+	a.work.Go(func() error { a.revive(running); return nil })
+	a.work.Go(func() error { a.calm(running); return nil })
 	a.work.Go(func() error { a.announce(ctx); return nil })
 
 	<-ctx.Done()

@@ -49,14 +49,14 @@ func codes() []struct {
 		{"unknown-line", line.ErrUnknown},
 		{"refused", ErrRefused},
 		{"busy", ErrBusy},
+		{"unauthorized", blob.ErrUnauthorized}, // also when it is why a flush ended
 		{"timeout", ErrTimeout},
 		{"no-instant", ErrNoInstant},
 		{"mount", ErrMount},
-		{"unauthorized", blob.ErrUnauthorized},
+		{"no-repository", store.ErrNoRepository}, // also of a directory that cannot be reached
 		{"offline", blob.ErrOffline},
 		{"full", blob.ErrFull},
 		{"corrupt-blob", blob.ErrCorrupt},
-		{"no-repository", store.ErrNoRepository},
 		{"repository-exists", store.ErrExists},
 		{"corrupt", store.ErrCorrupt},
 		{"corrupt-version", versions.ErrCorrupt},

@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/syncfs/syncfs/internal/atomicfile"
+	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/disk"
 	"github.com/syncfs/syncfs/internal/line"
 	"github.com/syncfs/syncfs/internal/syncer"
@@ -309,6 +311,7 @@ func (a *Agent) flush(ctx context.Context, r FlushRequest) error {
 		ctx, cancel = context.WithTimeout(ctx, r.Timeout)
 		defer cancel()
 	}
+	kick(a.wake) // somebody waits: try the event stream now
 	var g errgroup.Group
 	for _, h := range hosts {
 		g.Go(func() error { return h.flush(ctx) })
@@ -320,7 +323,7 @@ func (a *Agent) flush(ctx context.Context, r FlushRequest) error {
 func (h *host) flush(ctx context.Context) error {
 	for {
 		if s := h.running(); s != nil {
-			err := s.Flush(ctx)
+			err := flushUnlessRefused(ctx, s)
 			if errors.Is(err, syncer.ErrNotSafe) {
 				err = fmt.Errorf("%w: %w", ErrTimeout, err)
 			}
@@ -336,6 +339,34 @@ func (h *host) flush(ctx context.Context) error {
 		case <-time.After(progressInterval):
 		}
 	}
+}
+
+// refusedTime is how long a key must have been refused before a flush gives up:
+// waiting does not change that.
+const refusedTime = 3 * time.Second
+
+// flushUnlessRefused is Flush, ended when the remote refuses our key.
+func flushUnlessRefused(parent context.Context, s *syncer.Syncer) error {
+	ctx, cancel := context.WithCancel(parent)
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() {
+		tick := time.NewTicker(refusedTime / 10)
+		defer tick.Stop()
+		for refused := 0; refused < 10; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if refused++; !errors.Is(s.Status().Err, blob.ErrUnauthorized) {
+				refused = 0
+			}
+		}
+		cancel()
+	})
+	return s.Flush(ctx)
 }
 
 func orText(s, otherwise string) string {

@@ -32,6 +32,7 @@ type Reader struct {
 	contents *versions.Contents
 	client   *Client  // nil: no agent runs
 	db       *meta.DB // nil: the agent has it
+	temp     string   // directory of db, when it is this reader's own; removed at Close
 	log      *slog.Logger
 	now      func() time.Time
 	local    []registered
@@ -40,17 +41,24 @@ type Reader struct {
 
 // OpenReader opens the repository of this HOME for reading; ErrNotConnected.
 func OpenReader(ctx context.Context, dirs config.Dirs, log *slog.Logger) (*Reader, error) {
+	return openReader(ctx, dirs, log, false)
+}
+
+// openReader opens a Reader; one that is modest keeps nobody else from the state
+// of this HOME, however long it lives: what is on this machine only it sees
+// through the agent, or not.
+func openReader(ctx context.Context, dirs config.Dirs, log *slog.Logger, modest bool) (*Reader, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	r := &Reader{dirs: dirs, log: log, now: time.Now, loaded: map[string]bool{}}
-	if err := r.open(ctx, log); err != nil {
+	if err := r.open(ctx, log, modest); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
 }
 
-func (r *Reader) open(ctx context.Context, log *slog.Logger) (err error) {
+func (r *Reader) open(ctx context.Context, log *slog.Logger, modest bool) (err error) {
 	if r.repo, err = OpenRepository(ctx, r.dirs, log); err != nil {
 		return err
 	}
@@ -60,15 +68,20 @@ func (r *Reader) open(ctx context.Context, log *slog.Logger) (err error) {
 	o := store.Options{CacheDir: chunkCacheDir(r.dirs), Logger: log}
 	r.client, err = Dial(r.dirs)
 	if errors.Is(err, ErrNotRunning) {
-		if r.db, err = meta.Open(databaseDir(r.dirs), log); err != nil {
-			return err
+		if !modest {
+			o.SpoolDir = spoolDir(r.dirs)
 		}
-		o.SpoolDir = spoolDir(r.dirs) // nobody else has it
+		err = r.openDatabase(modest)
 	}
 	if err != nil {
 		return err
 	}
-	if r.store, err = store.Open(ctx, r.repo.Remote, r.repo.Keys, o); err != nil {
+	r.store, err = store.Open(ctx, r.repo.Remote, r.repo.Keys, o)
+	if errors.Is(err, store.ErrInUse) { // another command, or an agent that just starts
+		o.SpoolDir = ""
+		r.store, err = store.Open(ctx, r.repo.Remote, r.repo.Keys, o)
+	}
+	if err != nil {
 		return err
 	}
 	r.lines = line.New(r.repo.Remote, r.repo.Keys)
@@ -76,6 +89,23 @@ func (r *Reader) open(ctx context.Context, log *slog.Logger) (err error) {
 	r.trees = versions.NewTrees(chunks, r.repo.Keys.NameSecret())
 	r.contents = versions.NewContents(chunks, r.repo.Keys.GearSecret())
 	return nil
+}
+
+// openDatabase opens the database of this HOME, or an empty one of this reader
+// alone, which then learns from the remote.
+func (r *Reader) openDatabase(own bool) (err error) {
+	if !own {
+		r.db, err = meta.Open(databaseDir(r.dirs), r.log)
+		if !errors.Is(err, meta.ErrLocked) && !errors.Is(err, meta.ErrBroken) {
+			return err
+		}
+		r.log.Info("working without the local database", "err", err)
+	}
+	if r.temp, err = os.MkdirTemp("", "syncfs-reader-"); err != nil {
+		return err
+	}
+	r.db, err = meta.Open(r.temp, r.log)
+	return err
 }
 
 // Close closes everything.
@@ -86,6 +116,9 @@ func (r *Reader) Close() error {
 	}
 	if r.db != nil {
 		errs = append(errs, r.db.Close())
+	}
+	if r.temp != "" {
+		errs = append(errs, os.RemoveAll(r.temp))
 	}
 	if r.client != nil {
 		errs = append(errs, r.client.Close())

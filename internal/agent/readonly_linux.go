@@ -14,7 +14,7 @@ func mountReadOnly(ctx context.Context, o ReadOnlyOptions) error {
 	if err := checkFUSE(); err != nil {
 		return err
 	}
-	r, err := OpenReader(ctx, o.Dirs, o.Logger)
+	r, err := openReader(ctx, o.Dirs, o.Logger, true)
 	if err != nil {
 		return err
 	}

@@ -17,23 +17,16 @@ func (a *Agent) checkPath(path, id string) error {
 	if path == string(filepath.Separator) {
 		return fmt.Errorf("%w: it is the root of the whole system", ErrRefused)
 	}
-	ours := map[string]string{
-		a.o.Dirs.State: "the state of syncfs", a.o.Dirs.Cache: "the cache of syncfs",
-		a.o.Dirs.Runtime: "the sockets of syncfs", a.o.Dirs.Config: "the configuration of syncfs",
-	}
-	if url := a.repo.Setup.URL; !isURL(url) {
-		ours[url] = "the repository"
-	}
-	for dir, what := range ours {
-		real, err := ownPath(dir)
+	for _, own := range a.ours() {
+		real, err := ownPath(own.dir)
 		if err != nil {
 			return err
 		}
 		switch {
 		case config.Below(path, real):
-			return fmt.Errorf("%w: %s lies in %s, which is %s", ErrRefused, path, real, what)
+			return fmt.Errorf("%w: %s lies in %s, which is %s", ErrRefused, path, real, own.what)
 		case config.Below(real, path):
-			return fmt.Errorf("%w: %s holds %s, which is %s: choose a directory below it", ErrRefused, path, real, what)
+			return fmt.Errorf("%w: %s holds %s, which is %s: choose a directory below it", ErrRefused, path, real, own.what)
 		}
 	}
 	for _, h := range a.allHosts() {
@@ -49,6 +42,22 @@ func (a *Agent) checkPath(path, id string) error {
 		}
 	}
 	return nil
+}
+
+// ownDir is a directory that we keep ourselves.
+type ownDir struct{ dir, what string }
+
+// ours are in the order in which they are worth telling of: one may lie in
+// another.
+func (a *Agent) ours() []ownDir {
+	var list []ownDir
+	if url := a.repo.Setup.URL; !isURL(url) {
+		list = append(list, ownDir{url, "the repository"})
+	}
+	return append(list,
+		ownDir{a.o.Dirs.State, "the state of syncfs"}, ownDir{a.o.Dirs.Cache, "the cache of syncfs"},
+		ownDir{a.o.Dirs.Config, "the configuration of syncfs"}, ownDir{a.o.Dirs.Runtime, "the sockets of syncfs"},
+	)
 }
 
 // checkVersionsName refuses a tree that has entries of the name under which the

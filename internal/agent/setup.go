@@ -205,7 +205,7 @@ type Repository struct {
 	Remote blob.Store
 	Keys   *seal.Keys
 
-	done func()
+	remote *reach // Remote
 }
 
 // OpenRepository opens the remote and unlocks the keys with this machine's
@@ -222,16 +222,16 @@ func OpenRepository(ctx context.Context, dirs config.Dirs, log *slog.Logger) (*R
 	if keys.RepositoryID() != r.ID {
 		return nil, fmt.Errorf("the keys in %s are of repository %.8s, not %.8s", keyringDir(dirs), keys.RepositoryID(), r.ID)
 	}
-	remote, done, err := openRemote(r.URL, r.Key, r.Pin, log)
+	remote, err := newReach(r, log)
 	if err != nil {
 		return nil, err
 	}
-	return &Repository{Setup: r.setup(), Remote: remote, Keys: keys, done: done}, nil
+	return &Repository{Setup: r.setup(), Remote: remote, Keys: keys, remote: remote}, nil
 }
 
 // Close ends the connection.
 func (r *Repository) Close() error {
-	r.done()
+	r.remote.close()
 	return nil
 }
 

@@ -3,9 +3,12 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
+	"github.com/syncfs/syncfs/internal/store"
 )
 
 // Times of the event stream.
@@ -20,45 +23,93 @@ func (a *Agent) watch(ctx context.Context) {
 	wait := pollMin
 	for ctx.Err() == nil {
 		stood := false
-		err := errors.ErrUnsupported
-		if w, ok := a.repo.Remote.(blob.Watcher); ok {
-			err = w.Watch(ctx, func() { stood = true; a.cameOnline() }, a.event)
-		}
+		err := a.repo.remote.Watch(ctx, func() { stood = true; a.cameOnline() }, a.event)
 		if ctx.Err() != nil {
 			return
 		}
 		a.log.Debug("no event stream", "err", err)
 		if stood {
 			wait = pollMin // it broke: that says nothing about how the remote is now
-		} else if err != nil && !errors.Is(err, errors.ErrUnsupported) {
-			a.wentOffline(err)
+		} else if !errors.Is(err, errors.ErrUnsupported) {
+			a.ask(ctx)
 		}
 		a.stale()
 		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
 		wait = min(2*wait, pollMax)
 		if errors.Is(err, errors.ErrUnsupported) {
 			wait = pollMin
 		}
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-a.wake:
+			wait = pollMin
+		}
+		timer.Stop()
+	}
+}
+
+// ask finds out how the remote is when there is no stream: that alone may be
+// what does not work.
+func (a *Agent) ask(ctx context.Context) {
+	r, err := a.repo.Remote.Get(ctx, "config", 0, 1) // not Stat: refusals come with their reason
+	if err == nil {
+		err = r.Close()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w there any more", store.ErrNoRepository)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.mu.Lock()
+		a.online, a.why = false, err
+		a.mu.Unlock()
 	}
 }
 
 // cameOnline is told when the stream stands: what happened before is unknown.
 func (a *Agent) cameOnline() {
-	a.mu.Lock()
-	a.online, a.why = true, nil
-	a.mu.Unlock()
+	a.answered()
 	a.stale()
 }
 
-func (a *Agent) wentOffline(err error) {
+// answered is told of every request that succeeded. After a time without, what
+// waits for a later try is tried now.
+func (a *Agent) answered() {
 	a.mu.Lock()
-	a.online, a.why = false, err
+	was := a.online
+	a.online, a.why = true, nil
 	a.mu.Unlock()
+	if !was {
+		kick(a.wake)
+		kick(a.back)
+	}
+}
+
+// revive goes on with everything when the remote can be reached again.
+func (a *Agent) revive(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-a.back:
+		}
+		for _, h := range a.allHosts() {
+			if s := h.running(); s != nil {
+				s.Kick()
+			}
+		}
+		if err := a.refresh(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("read the index", "err", err)
+		}
+	}
+}
+
+// kick wakes who waits; a wake that waits already is enough.
+func kick(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func (a *Agent) stale() {
