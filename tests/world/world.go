@@ -61,6 +61,7 @@ func Binary(t testing.TB) string {
 // Server is a running `syncfs serve`.
 type Server struct {
 	URL, Data string
+	Key       string // that it accepts, from the next Start on
 	addr      string
 	t         testing.TB
 	cmd       *exec.Cmd
@@ -78,7 +79,7 @@ func NewServer(t testing.TB, dir string) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{t: t, Data: dir, addr: l.Addr().String()}
+	s := &Server{t: t, Data: dir, Key: Key, addr: l.Addr().String()}
 	s.URL = "http://" + s.addr
 	l.Close()
 	s.Start()
@@ -95,7 +96,7 @@ func NewServer(t testing.TB, dir string) *Server {
 func (s *Server) Start() {
 	s.t.Helper()
 	s.log = new(bytes.Buffer)
-	s.cmd = exec.Command(Binary(s.t), "serve", "--data", s.Data, "--listen", s.addr, "--key", Key)
+	s.cmd = exec.Command(Binary(s.t), "serve", "--data", s.Data, "--listen", s.addr, "--key", s.Key)
 	s.cmd.Env = append(os.Environ(), "HOME="+filepath.Dir(s.Data))
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	if err := s.cmd.Start(); err != nil {
