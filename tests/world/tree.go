@@ -30,6 +30,16 @@ func DescribeContent(t testing.TB, dir string) string { return describe(t, dir, 
 
 func describe(t testing.TB, dir, but string, times bool) string {
 	t.Helper()
+	lines, err := TryDescribe(dir, but, times)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// TryDescribe is Describe for a tree that may still be changing; but is a path
+// to leave out, times whether times count.
+func TryDescribe(dir, but string, times bool) (string, error) {
 	links := map[uint64]string{}
 	var lines []string
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -77,10 +87,10 @@ func describe(t testing.TB, dir, but string, times bool) string {
 		return nil
 	})
 	if err != nil {
-		t.Fatal(err)
+		return "", err
 	}
 	sort.Strings(lines)
-	return strings.Join(lines, "\n") + "\n"
+	return strings.Join(lines, "\n") + "\n", nil
 }
 
 func hashFile(path string) (string, error) {
