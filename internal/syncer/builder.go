@@ -54,8 +54,14 @@ func (s *Syncer) runBuilder(ctx context.Context) error {
 			return nil
 		}
 		start := time.Now()
-		again = s.round(ctx)
-		next = start.Add(max(minInterval, time.Since(start)))
+		made := false
+		made, again = s.round(ctx)
+		next = start.Add(time.Since(start))
+		if made {
+			// A look that found nothing new costs nobody anything: the next
+			// change is a first one after quiet all the same.
+			next = start.Add(max(minInterval, time.Since(start)))
+		}
 	}
 }
 
@@ -77,9 +83,9 @@ func (s *Syncer) await(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// round takes one snapshot and returns when to look again without being woken;
-// 0: not before something happens.
-func (s *Syncer) round(ctx context.Context) time.Duration {
+// round takes one snapshot, if there is anything new (made), and returns when to
+// look again without being woken; 0: not before something happens.
+func (s *Syncer) round(ctx context.Context) (made bool, again time.Duration) {
 	flushing := s.flushWaits()
 	o := folder.BuildOptions{Rested: s.behind() && !flushing}
 	var err error
@@ -91,24 +97,24 @@ func (s *Syncer) round(ctx context.Context) time.Duration {
 	}
 	begun := s.flushesSoFar()
 	if err == nil {
-		_, err = s.capture(ctx, o)
+		made, err = s.capture(ctx, o)
 	}
 	if ctx.Err() != nil {
-		return 0
+		return made, 0
 	}
 	s.flushBuilt(begun, err)
 	if err != nil {
 		s.o.Logger.Warn("no snapshot", "err", err)
 		s.failed(err)
-		return s.backoff()
+		return made, s.backoff()
 	}
 	s.mu.Lock()
 	s.status.buildFailures = 0
 	s.mu.Unlock()
 	if files, _ := s.o.Disk.Pending(); files > 0 {
-		return s.o.Settle
+		return made, s.o.Settle
 	}
-	return 0
+	return made, 0
 }
 
 // backoff is how long to wait after another failed build.
