@@ -95,6 +95,10 @@ const (
 	Move                  // rename From to Path, where nothing may be
 )
 
+// Aside ends the staged name of what a disk that cannot exchange two names has
+// taken out of the way: after a crash it is there instead of under Staged.
+const Aside = ".old"
+
 // Step is one change that becomes visible at once or not at all.
 type Step struct {
 	Op     Op

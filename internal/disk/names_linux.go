@@ -57,7 +57,7 @@ func (d *Dir) Exchange(name string, to *Dir, toName string) error {
 }
 
 func (d *Dir) exchangeByHand(name string, to *Dir, toName string) error {
-	aside := name + ".old"
+	aside := name + Aside
 	if err := unix.Renameat(to.fd, toName, d.fd, aside); err != nil {
 		return err
 	}

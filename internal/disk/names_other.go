@@ -27,7 +27,7 @@ func (d *Dir) Replace(name string, to *Dir, toName string) error {
 
 // Exchange swaps two names; the name in to is gone for a moment.
 func (d *Dir) Exchange(name string, to *Dir, toName string) error {
-	aside := name + ".old"
+	aside := name + Aside
 	if err := to.Replace(toName, d, aside); err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ func (f *Folder) Changed(path string) {
 		f.explain(path, now)
 	}
 	fresh := f.dirty.add(path, now)
+	f.dirty.node(path).written = true
 	f.bound()
 	f.mu.Unlock()
 	if fresh {
@@ -32,6 +33,10 @@ func (f *Folder) Renamed(from, to string) {
 	if f.o.Mounted {
 		f.explain(from, now)
 		f.explain(to, now)
+		if r, ok := f.explained[from]; ok {
+			r.to = to
+			f.explained[from] = r
+		}
 	}
 	f.renamed(from, to, now)
 	f.mu.Unlock()
@@ -207,6 +212,7 @@ func (f *Folder) well(path string) {
 // request is when a path was last changed by a request or by the applier.
 type request struct {
 	at      time.Time
+	to      string   // where a rename brought it
 	applied *Applied // what the applier left there
 }
 

@@ -312,10 +312,7 @@ func (f *Folder) applyRoot(changes []Applied, set func(string, []byte) error) er
 // appliedMarks clears what the applier's own steps made dirty, and has the
 // listings written again.
 func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
-	same := make([]bool, len(changes))
-	for i, c := range changes {
-		same[i] = f.stands(c)
-	}
+	// Under the lock: who changes a path after the look at it marks it after it.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := f.o.Now()
@@ -328,7 +325,13 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 		if c.Entry != nil && c.Entry.Kind == versions.Dir {
 			f.dirty.node(c.Path).relist = true
 		}
-		if same[i] {
+		switch m := f.dirty.find(c.Path); {
+		case m == nil:
+		case m.written && c.Entry != nil && c.Entry.Kind == versions.File:
+			// It was not dirty when the step was made: a program has come
+			// between, and our step may have hidden what it wrote.
+			m.doubt = true
+		case f.stands(c):
 			f.dirty.clear(c.Path)
 		}
 		if c.Entry != nil && c.Entry.Link != [16]byte{} {

@@ -24,6 +24,8 @@ type mark struct {
 	from   string // self: a rename brought it here from this recorded path
 	// touched: from alone does not explain the change.
 	touched bool
+	written bool // a program may have written to it
+	doubt   bool // the same signature does not prove that it is as recorded
 
 	since, at time.Time // self, all, deep: first and last marked
 	size      int64     // self: bytes, as far as known
@@ -170,20 +172,26 @@ func (s *marks) move(from, to string, touched bool, now time.Time) {
 	old := s.cut(from)
 	m := s.node(to)
 	s.drop(m)
-	m.below, m.deep, m.all, m.relist, m.size = nil, false, false, false, 0
-	m.since, m.at = time.Time{}, time.Time{}
+	waits := time.Time{} // since when something of this name waits to be taken
+	if m.dirty() {
+		waits = m.since
+	}
+	*m = mark{written: true}
 	if old != nil {
 		touched = touched || old.self && (old.from == "" || old.touched)
 		m.below, m.deep, m.all, m.relist, m.size = old.below, old.deep, old.all, old.relist, old.size
-		m.since, m.at = old.since, old.at
+		m.since, m.at, m.doubt = old.since, old.at, old.doubt
 		s.n += count(m.below)
 		s.size += m.size + sizes(m.below)
 	}
 	m.stamp(now)
+	if !waits.IsZero() && waits.Before(m.since) {
+		m.since = waits
+	}
 	m.self, m.touched, m.from = true, touched, origin
 	gone := s.node(from)
 	gone.stamp(now)
-	gone.self, gone.touched = true, true
+	gone.self, gone.touched, gone.written = true, true, true
 }
 
 // cut takes the mark at path and all below out of the set; nil if there is
@@ -241,6 +249,7 @@ func (s *marks) merge(t *marks) { s.mergeAt(&s.root, &t.root) }
 func (s *marks) mergeAt(m, t *mark) {
 	switch {
 	case t.dirty() && !m.dirty():
+		m.written, m.doubt = t.written, t.doubt
 		m.self, m.all, m.deep, m.from, m.touched, m.since, m.at = t.self, t.all, t.deep, t.from, t.touched, t.since, t.at
 	case t.dirty():
 		m.self, m.all, m.deep = m.self || t.self, m.all || t.all, m.deep || t.deep
@@ -248,6 +257,7 @@ func (s *marks) mergeAt(m, t *mark) {
 			m.from = t.from
 		}
 		m.touched = m.touched || t.touched
+		m.written, m.doubt = m.written || t.written, m.doubt || t.doubt
 		if t.since.Before(m.since) {
 			m.since = t.since
 		}
@@ -294,7 +304,7 @@ func (s *marks) gather(m *mark) {
 	leaves := 0
 	for _, b := range m.below {
 		s.gather(b)
-		if len(b.below) == 0 && !b.deep && !b.relist {
+		if len(b.below) == 0 && !b.deep && !b.relist && !b.doubt {
 			leaves++
 		}
 	}
@@ -302,7 +312,7 @@ func (s *marks) gather(m *mark) {
 		return
 	}
 	for name, b := range m.below {
-		if len(b.below) > 0 || b.deep || b.relist {
+		if len(b.below) > 0 || b.deep || b.relist || b.doubt {
 			continue
 		}
 		if !m.dirty() || b.since.Before(m.since) {

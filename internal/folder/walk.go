@@ -229,7 +229,7 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 	case n.Type == disk.TypeDir:
 		return b.lookDir(t, n.Name, path, old, st, m, deep)
 	}
-	if old != nil && st != nil && old.sig.Same(st.Sig) && old.flags&(childRacy|childUnstable) == 0 {
+	if old != nil && st != nil && old.sig.Same(st.Sig) && old.flags&(childRacy|childUnstable) == 0 && (m == nil || !m.doubt) {
 		b.f.well(path)
 		return visit{}, false
 	}

@@ -41,6 +41,8 @@ type event struct {
 	path string
 	from string // not "": path is what was there before
 	deep bool   // a directory has come: nothing in it was watched
+	// written: the content of a file. Our own steps never write what is in place.
+	written bool
 }
 
 // Watch watches the directories themselves until ctx ends: the mount is not
@@ -193,22 +195,33 @@ func (f *Folder) happened(list []event) {
 	outside := f.outside
 	for _, e := range list {
 		explained := f.isExplained(e.path, now)
-		if e.from != "" {
+		switch r := f.explained[e.path]; {
+		case e.from != "":
 			explained = explained && f.isExplained(e.from, now)
-			if !explained {
+			switch {
+			case !explained:
 				f.renamed(e.from, e.path, now)
 				fresh = true
+			case f.explained[e.from].to != e.path:
+				// Both were changed by requests of late, but not by this.
+				explained = false
+				fresh = f.mark(e.from, false, now) || fresh
+				fresh = f.mark(e.path, true, now) || fresh
 			}
-		} else if r := f.explained[e.path]; explained && r.applied != nil {
-			f.mu.Unlock()
-			ours := f.stands(*r.applied)
-			f.mu.Lock()
-			if ours {
+		case explained && r.applied != nil:
+			// Under the lock: who changes it after this look marks it after it.
+			if f.stands(*r.applied) && !e.written {
 				continue
 			}
 			fresh = f.mark(e.path, e.deep, now) || fresh
-		} else {
+			if m := f.dirty.find(e.path); m != nil && e.written {
+				m.written, m.doubt = true, true
+			}
+		default:
 			fresh = f.mark(e.path, e.deep && !explained, now) || fresh
+			if m := f.dirty.find(e.path); m != nil && e.written {
+				m.written = true
+			}
 		}
 		if !explained && !f.hidden(e.path) {
 			for _, path := range []string{e.from, e.path} {

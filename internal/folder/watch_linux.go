@@ -185,7 +185,8 @@ func (w *inotify) one(list []event, wd int32, mask, cookie uint32, name string) 
 		return append(list, event{path: path, from: from})
 	}
 	came := mask&(unix.IN_CREATE|unix.IN_MOVED_TO) != 0
-	return append(list, event{path: path, deep: isDir && came})
+	written := mask&(unix.IN_MODIFY|unix.IN_CLOSE_WRITE) != 0
+	return append(list, event{path: path, deep: isDir && came, written: written})
 }
 
 // rename gives the watches below from their new paths.

@@ -62,7 +62,7 @@ func (n *notify) next() ([]event, error) {
 			info, err := os.Lstat(e.Name)
 			deep = err == nil && info.IsDir()
 		}
-		return []event{{path: path, deep: deep}}, nil
+		return []event{{path: path, deep: deep, written: e.Has(fsnotify.Write)}}, nil
 	case err, ok := <-n.w.Errors:
 		if !ok {
 			return nil, os.ErrClosed

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -172,4 +173,33 @@ func TestWatchBegunBeforeTheFirstScanMissesNothing(t *testing.T) {
 	write(t, b.path("a/d1/e/f1"), "edited")
 	waitFor(t, "the change", func() bool { return b.commit(t) != nil })
 	b.sameAsDisk(t, b.recordedRoot(t))
+}
+
+// Requests that changed both names a moment ago say nothing of a rename that was
+// made below the mount.
+func TestARenameBelowSoonAfterRequestsIsFound(t *testing.T) {
+	w := newWatched(t)
+	for _, name := range []string{"a/d1/e/f1", "a/d1/e/f6"} {
+		write(t, w.path(name), "edited "+name)
+		w.f.Changed(name)
+	}
+	time.Sleep(50 * time.Millisecond)
+	w.commit(t)
+	must(t, os.Rename(w.path("a/d1/e/f1"), w.path("a/d1/e/f6")))
+	w.settles(t, any1)
+}
+
+// A write that our own step hides, since it sets the time last, is found all the
+// same.
+func TestAWriteThatAStepHidesIsRead(t *testing.T) {
+	w := newWatched(t)
+	name := "a/d1/e/f1"
+	e, _, err := w.f.Recorded(name)
+	must(t, err)
+	write(t, w.path(name), strings.Repeat("!", int(e.Size)))
+	must(t, os.Chmod(w.path(name), 0o600))
+	must(t, os.Chtimes(w.path(name), time.Time{}, time.Unix(0, e.MTime)))
+	e.Mode = 0o600
+	must(t, w.f.Applied([]folder.Applied{{Path: name, Entry: &e, Sig: w.sig(t, name)}}))
+	w.settles(t, func(b *folder.Built) bool { return b.Files > 0 })
 }

@@ -30,8 +30,9 @@ type applier struct {
 	stage   *disk.Dir
 	links   map[[16]byte]string // hard-link groups and a path that holds each
 	options disk.CreateOptions
-	left    []string // what could not be done now: changed or open here
-	failed  []error  // what could not be done at all
+	linkSig map[[16]byte]disk.Sig // what each of them is, as far as we put it there
+	left    []string              // what could not be done now: changed or open here
+	failed  []error               // what could not be done at all
 	done    Activity
 }
 
@@ -44,7 +45,8 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []str
 		return nil, err
 	}
 	a := &applier{
-		s: s, plan: p, stage: disk.DirOf(s.o.Applier.Stage()), links: map[[16]byte]string{},
+		s: s, plan: p, stage: disk.DirOf(s.o.Applier.Stage()),
+		links: map[[16]byte]string{}, linkSig: map[[16]byte]disk.Sig{},
 		options: disk.CreateOptions{Owner: os.Geteuid() == 0, Owners: s.o.Owners},
 	}
 	a.done = Activity{
@@ -79,6 +81,13 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []str
 	if err := a.dirs(ctx); err != nil {
 		return nil, err
 	}
+	if a.done.Files > 0 {
+		// What the base will say must be so after a power cut as well: an old
+		// content that comes back would count as an edit of it.
+		if err := s.syncStage(a.stage); err != nil {
+			return nil, err
+		}
+	}
 	return a.left, firstOf(a.failed)
 }
 
@@ -93,59 +102,86 @@ func firstOf(errs []error) error {
 	return fmt.Errorf("%w (and %d more)", errs[0], len(errs)-1)
 }
 
+// stagedChange is a change on its way: what is staged for it, if anything.
+type stagedChange struct {
+	versions.Change
+	name string   // in staging
+	sig  disk.Sig // of what is staged
+	link bool     // it is made as a hard link when its turn comes
+}
+
 // batch stages the content of some changes, makes it durable, and makes the
 // changes visible.
-func (a *applier) batch(ctx context.Context, changes []versions.Change) error {
-	staged := make([]string, len(changes))
-	links := make([]bool, len(changes))
+func (a *applier) batch(ctx context.Context, changes []versions.Change) (err error) {
+	list := make([]stagedChange, len(changes))
+	defer func() {
+		// What is staged for a new name and has not got it is ours alone. Of
+		// the others the sweep decides: it may be what a program wrote.
+		for _, c := range list {
+			if c.name != "" && c.Old == nil {
+				err = errors.Join(err, a.unstage(c.name))
+			}
+		}
+	}()
 	a.prefetch(ctx, changes)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(stagers)
 	for i, c := range changes {
+		list[i].Change = c
 		if onlyMeta(c) || c.New.Kind == versions.Dir {
 			continue
 		}
-		staged[i] = a.s.stageName()
-		if links[i] = a.isLink(c); links[i] {
+		list[i].name = a.s.stageName()
+		if list[i].link = a.isLink(c); list[i].link {
 			continue // made when what it links to is in place
 		}
-		g.Go(func() error { return a.create(gctx, staged[i], c) })
+		g.Go(func() error { return a.create(gctx, &list[i]) })
 	}
-	err := g.Wait()
+	err = g.Wait()
 	if err == nil {
 		err = a.s.syncStage(a.stage)
 	}
 	if err == nil {
-		err = a.s.displacing(a.s.o.Applier.Stage().Name(), changes, staged)
+		err = a.s.displacing(a.s.o.Applier.Stage().Name(), list)
 	}
 	if err != nil {
-		return errors.Join(err, a.unstage(staged))
+		for _, c := range list {
+			if c.name != "" {
+				err = errors.Join(err, a.unstage(c.name))
+			}
+		}
+		return err
 	}
 	a.s.o.Hook("staged")
 	// Directories come first and are recorded at once: what the watch tells of
 	// them must be explained before anything is put into them.
-	isDir := func(c versions.Change) bool { return c.New.Kind == versions.Dir }
-	if err := a.show(ctx, changes, staged, links, isDir); err != nil {
+	isDir := func(c stagedChange) bool { return c.New.Kind == versions.Dir }
+	if err := a.show(ctx, list, isDir); err != nil {
 		return err
 	}
-	return a.show(ctx, changes, staged, links, func(c versions.Change) bool { return !isDir(c) })
+	return a.show(ctx, list, func(c stagedChange) bool { return !isDir(c) })
 }
 
 // show makes those changes of a batch visible that which picks, and records
 // them.
-func (a *applier) show(ctx context.Context, changes []versions.Change, staged []string, links []bool, which func(versions.Change) bool) error {
-	applied := make([]folder.Applied, 0, len(changes))
-	for i, c := range changes {
+func (a *applier) show(ctx context.Context, list []stagedChange, which func(stagedChange) bool) (err error) {
+	applied := make([]folder.Applied, 0, len(list))
+	defer func() { // also what was done before an error
+		if len(applied) > 0 {
+			err = errors.Join(err, a.s.o.Disk.Applied(applied))
+		}
+	}()
+	for _, c := range list {
 		if !which(c) {
 			continue
 		}
-		err := a.visible(ctx, c, staged[i], links[i])
+		err := a.visible(ctx, &c)
 		if err == nil {
 			var sig disk.Sig
-			if sig, err = a.readBack(c.Path, *c.New); err == nil {
+			if sig, err = a.readBack(c); err == nil {
 				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig})
 				if c.New.Link != [16]byte{} {
-					a.links[c.New.Link] = c.Path
+					a.links[c.New.Link], a.linkSig[c.New.Link] = c.Path, sig
 				}
 			}
 		}
@@ -154,20 +190,18 @@ func (a *applier) show(ctx context.Context, changes []versions.Change, staged []
 				return err
 			}
 		}
-		a.count(c)
+		a.count(c.Change)
 		a.s.o.Hook("step")
 	}
-	if len(applied) == 0 {
-		return nil
-	}
-	return a.s.o.Disk.Applied(applied)
+	return nil
 }
 
 // create makes the staged inode of a change.
-func (a *applier) create(ctx context.Context, name string, c versions.Change) error {
+func (a *applier) create(ctx context.Context, c *stagedChange) error {
 	if c.New.Kind != versions.File || c.New.Size == 0 {
-		_, notes, err := a.stage.Create(ctx, name, *c.New, nil, a.options)
+		st, notes, err := a.stage.Create(ctx, c.name, *c.New, nil, a.options)
 		a.s.noted(c.Path, notes)
+		c.sig = st.Sig
 		return err
 	}
 	r, err := a.s.o.Contents.Open(ctx, *c.New)
@@ -175,17 +209,18 @@ func (a *applier) create(ctx context.Context, name string, c versions.Change) er
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
 	defer r.Close()
-	_, notes, err := a.stage.Create(ctx, name, *c.New, r, a.options)
+	st, notes, err := a.stage.Create(ctx, c.name, *c.New, r, a.options)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Path, err)
 	}
 	a.s.noted(c.Path, notes)
+	c.sig = st.Sig
 	return nil
 }
 
 // visible makes one change visible.
-func (a *applier) visible(ctx context.Context, c versions.Change, staged string, link bool) error {
-	step := disk.Step{Path: c.Path, Staged: staged}
+func (a *applier) visible(ctx context.Context, c *stagedChange) error {
+	step := disk.Step{Path: c.Path, Staged: c.name}
 	switch {
 	case c.Path == "":
 		return nil // the root's attributes come with the directories
@@ -195,11 +230,16 @@ func (a *applier) visible(ctx context.Context, c versions.Change, staged string,
 		step.Meta.Mode |= 0o700 // until everything is in it
 	case c.New.Kind == versions.Dir:
 		return nil
-	case onlyMeta(c):
+	case onlyMeta(c.Change):
 		step.Op, step.Meta = disk.SetMeta, disk.MetaOf(*c.New, a.options)
+		_, sig, err := a.s.o.Disk.Recorded(c.Path)
+		if err != nil {
+			return err
+		}
+		c.sig = sig
 	default:
-		if link {
-			if err := a.stageLink(c, staged); err != nil {
+		if c.link {
+			if err := a.stageLink(c); err != nil {
 				return err
 			}
 		}
@@ -215,22 +255,22 @@ func (a *applier) visible(ctx context.Context, c versions.Change, staged string,
 func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 	for len(list) > 0 {
 		n := min(len(list), batchSteps)
-		staged := make([]string, n)
-		for i := range staged {
-			staged[i] = a.s.stageName()
+		staged := make([]stagedChange, n)
+		for i, c := range list[:n] {
+			staged[i] = stagedChange{Change: c, name: a.s.stageName()}
 		}
-		if err := a.s.displacing(a.s.o.Applier.Stage().Name(), list[:n], staged); err != nil {
+		if err := a.s.displacing(a.s.o.Applier.Stage().Name(), staged); err != nil {
 			return err
 		}
 		applied := make([]folder.Applied, 0, n)
-		for i, c := range list[:n] {
-			err := a.take(ctx, c, staged[i])
+		for _, c := range staged {
+			err := a.take(ctx, c)
 			if err == nil || missing(err) {
 				applied = append(applied, folder.Applied{Path: c.Path})
 			} else if err := a.note(c.Path, err); err != nil {
 				return err
 			}
-			a.count(c)
+			a.count(c.Change)
 			a.s.o.Hook("step")
 		}
 		if err := a.s.o.Disk.Applied(applied); err != nil {
@@ -243,16 +283,16 @@ func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 
 // take moves what is gone into staging. A directory must be empty: what a
 // program has just put into it goes back with it.
-func (a *applier) take(ctx context.Context, c versions.Change, staged string) error {
-	err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Remove, Path: c.Path, Staged: staged})
+func (a *applier) take(ctx context.Context, c stagedChange) error {
+	err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Remove, Path: c.Path, Staged: c.name})
 	if err != nil || c.Old.Kind != versions.Dir {
 		return err
 	}
-	err = a.stage.Rmdir(staged)
+	err = a.stage.Rmdir(c.name)
 	if err == nil || missing(err) {
 		return nil
 	}
-	return errors.Join(err, a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Place, Path: c.Path, Staged: staged}))
+	return errors.Join(err, a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Place, Path: c.Path, Staged: c.name}))
 }
 
 // dirs sets the attributes of directories, last of all.
@@ -262,7 +302,7 @@ func (a *applier) dirs(ctx context.Context) error {
 		err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.SetMeta, Path: d.path, Meta: disk.MetaOf(d.entry, a.options)})
 		var sig disk.Sig
 		if err == nil {
-			sig, err = a.readBack(d.path, d.entry)
+			sig, err = a.readBack(stagedChange{Change: versions.Change{Path: d.path, New: &d.entry}})
 		}
 		if err != nil {
 			if err := a.note(d.path, err); err != nil {
@@ -313,28 +353,31 @@ func (a *applier) prefetch(ctx context.Context, changes []versions.Change) {
 	}
 }
 
-func (a *applier) unstage(names []string) error {
-	var errs []error
-	for _, n := range names {
-		if n == "" {
-			continue
-		}
-		if err := a.stage.Remove(n); err != nil && !missing(err) {
-			errs = append(errs, err)
-		}
+func (a *applier) unstage(name string) error {
+	if err := a.stage.Remove(name); err != nil && !missing(err) {
+		return err
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // readBack is the signature that the disk gives a path now. When a program has
-// put something else there meanwhile, the path waits.
-func (a *applier) readBack(path string, e versions.Entry) (disk.Sig, error) {
-	st, err := statBelow(a.s.o.Root, path)
+// put something else there meanwhile, or written into it, the path waits: that
+// must not be taken for what was staged.
+func (a *applier) readBack(c stagedChange) (disk.Sig, error) {
+	st, err := statBelow(a.s.o.Root, c.Path)
 	if err != nil {
 		return disk.Sig{}, err
 	}
-	if kind, _ := st.Kind(); kind != e.Kind || kind == versions.File && st.Size != e.Size {
-		return disk.Sig{}, fmt.Errorf("%s: %w", path, errWait)
+	kind, _ := st.Kind()
+	same := kind == c.New.Kind && (kind != versions.File || st.Size == c.New.Size)
+	if c.sig != (disk.Sig{}) {
+		same = same && st.Ino == c.sig.Ino && st.Size == c.sig.Size
+	}
+	if c.name != "" { // the step moved the time of change alone
+		same = same && st.MTime == c.sig.MTime
+	}
+	if !same {
+		return disk.Sig{}, fmt.Errorf("%s: %w", c.Path, errWait)
 	}
 	return st.Sig, nil
 }

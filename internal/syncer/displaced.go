@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/atomicfile"
@@ -26,41 +27,59 @@ type displaced struct {
 	Path   string   `json:"-"`
 	Raw    []byte   `json:"path"` // Path, whose bytes need not be UTF-8
 	Sig    disk.Sig `json:"sig"`  // when it was taken or placed
+	Ours   disk.Sig `json:"ours"` // what we had staged under this name, if anything
 }
 
 func displacedPath(dir string) string { return filepath.Join(dir, "displaced.jsonl") }
 
 // displacing notes, durably and before the steps, what changes may move into
 // staging, and under which names.
-func (s *Syncer) displacing(stage string, changes []versions.Change, staged []string) error {
-	var out bytes.Buffer
+func (s *Syncer) displacing(stage string, changes []stagedChange) error {
 	var list []displaced
-	for i, c := range changes {
-		if c.Old == nil || c.Path == "" || staged[i] == "" {
+	for _, c := range changes {
+		if c.Old == nil || c.Path == "" || c.name == "" {
 			continue
 		}
 		_, sig, err := s.o.Disk.Recorded(c.Path)
 		if err != nil && !missing(err) {
 			return err
 		}
-		d := displaced{Stage: filepath.Base(stage), Staged: staged[i], Path: c.Path, Raw: []byte(c.Path), Sig: sig}
-		line, err := json.Marshal(d)
-		if err != nil {
-			return err
+		d := displaced{Stage: filepath.Base(stage), Staged: c.name, Path: c.Path, Sig: sig, Ours: c.sig}
+		if c.link {
+			d.Ours = disk.Sig{Size: c.New.Size, MTime: c.New.MTime}
 		}
-		out.Write(append(line, '\n'))
 		list = append(list, d)
 	}
 	if len(list) == 0 {
 		return nil
 	}
-	if err := appendSynced(displacedPath(s.o.StateDir), out.Bytes()); err != nil {
-		return fmt.Errorf("note what is displaced: %w", err)
+	if err := s.noteDisplaced(list); err != nil {
+		return err
 	}
 	s.mu.Lock()
 	s.displaced = append(s.displaced, list...)
 	s.mu.Unlock()
 	return nil
+}
+
+func (s *Syncer) noteDisplaced(list []displaced) error {
+	if err := appendSynced(displacedPath(s.o.StateDir), encodeDisplaced(list)); err != nil {
+		return fmt.Errorf("note what is displaced: %w", err)
+	}
+	return nil
+}
+
+func encodeDisplaced(list []displaced) []byte {
+	var out bytes.Buffer
+	for _, d := range list {
+		d.Raw = []byte(d.Path)
+		line, err := json.Marshal(d)
+		if err != nil {
+			panic(err) // cannot happen: only strings, numbers and bytes
+		}
+		out.Write(append(line, '\n'))
+	}
+	return out.Bytes()
 }
 
 // appendSynced adds to a file of lines; a line that a crash cut is passed over
@@ -99,6 +118,11 @@ func readDisplaced(dir string) ([]displaced, error) {
 		}
 		d.Path = string(d.Raw)
 		list = append(list, d)
+		if d.Sig.Type() != disk.TypeDir {
+			// Where a disk cannot exchange it is there for a moment.
+			d.Staged, d.Ours = d.Staged+disk.Aside, disk.Sig{}
+			list = append(list, d)
+		}
 	}
 	return list, sc.Err()
 }
@@ -131,6 +155,7 @@ func (s *Syncer) sweep(ctx context.Context) error {
 	s.mu.Unlock()
 	var stay []displaced
 	var errs []error
+	ended := 0
 	for _, d := range list {
 		done, err := s.sweepOne(ctx, d)
 		if err != nil {
@@ -138,12 +163,16 @@ func (s *Syncer) sweep(ctx context.Context) error {
 		}
 		if !done {
 			stay = append(stay, d)
+		} else {
+			ended++
 		}
 	}
-	if len(stay) == 0 {
-		if err := atomicfile.Remove(displacedPath(s.o.StateDir)); err != nil {
-			errs = append(errs, err)
-			stay = list
+	s.mu.Lock()
+	stay = append(stay, s.displaced[len(list):]...) // moved meanwhile, by bringBack
+	s.mu.Unlock()
+	if ended > 0 {
+		if err := s.writeDisplaced(stay); err != nil {
+			errs = append(errs, err) // what is noted too much is found to be gone
 		}
 	}
 	s.mu.Lock()
@@ -153,6 +182,14 @@ func (s *Syncer) sweep(ctx context.Context) error {
 		KeepTime(s.o.Root, func() { errs = append(errs, s.sweepStages()) })
 	}
 	return errors.Join(errs...)
+}
+
+// writeDisplaced makes list all that is noted.
+func (s *Syncer) writeDisplaced(list []displaced) error {
+	if len(list) == 0 {
+		return atomicfile.Remove(displacedPath(s.o.StateDir))
+	}
+	return atomicfile.WriteFile(displacedPath(s.o.StateDir), encodeDisplaced(list), 0o600)
 }
 
 // sweepOne is sweep for one file; done when nothing is left of it in staging.
@@ -178,7 +215,7 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 			return true, nil
 		}
 		return s.bringBack(ctx, dir, d, [32]byte{})
-	case st.Ino != d.Sig.Ino && d.Sig.Ino != 0:
+	case unchanged(st, d.Ours):
 		// The step was not made: it is what we had staged.
 		return true, dir.Remove(d.Staged)
 	case st.Type() == disk.TypeFile:
@@ -194,7 +231,7 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 			return false, err
 		}
 	}
-	if st.Size == d.Sig.Size && st.MTime == d.Sig.MTime {
+	if unchanged(st, d.Sig) {
 		return true, dir.Remove(d.Staged)
 	}
 	hash, err := s.hashOf(ctx, dir, d.Staged)
@@ -204,29 +241,48 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 	return s.bringBack(ctx, dir, d, hash)
 }
 
+// unchanged tells whether st is what sig was taken of. It may be another inode
+// on a disk that was copied, so that says nothing; one that a program put in
+// place between the check and the step has another time.
+func unchanged(st disk.Stat, sig disk.Sig) bool {
+	return sig != (disk.Sig{}) && st.Size == sig.Size && st.MTime == sig.MTime
+}
+
 // bringBack puts a displaced file that a program has changed meanwhile into the
-// folder again, under the name of a conflict copy.
+// folder again, under the name of a conflict copy. Where its directory is gone
+// it comes to the nearest that is there.
 func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced, hash [32]byte) (done bool, err error) {
 	at := versions.NextInstant(s.o.Now(), versions.Instant{})
-	current := disk.DirOf(s.o.Applier.Stage())
-	for range 100 {
-		where, name := split(d.Path)
-		path := join(where, reconcile.CopyName(name, s.o.Host, at, hash, 8))
-		at = versions.NextInstant(at.Time(), at)
-		staged := s.stageName()
-		if err := dir.Rename(d.Staged, current, staged); err != nil {
+	stage := s.o.Applier.Stage()
+	if current := filepath.Base(stage.Name()); current != d.Stage {
+		// Steps are made from the staging of this run.
+		moved := displaced{Stage: current, Staged: s.stageName(), Path: d.Path}
+		if err := s.noteDisplaced([]displaced{moved}); err != nil {
 			return false, err
 		}
-		err := s.o.Applier.Do(ctx, disk.Step{Op: disk.Place, Path: path, Staged: staged})
-		if err == nil {
+		if err := dir.Rename(d.Staged, disk.DirOf(stage), moved.Staged); err != nil {
+			return false, err
+		}
+		s.o.Hook("moved")
+		s.mu.Lock()
+		s.displaced = append(s.displaced, moved)
+		s.mu.Unlock()
+		d = moved
+	}
+	where, name := split(d.Path)
+	for range 100 {
+		path := join(where, reconcile.CopyName(name, s.o.Host, at, hash, 8))
+		err := s.o.Applier.Do(ctx, disk.Step{Op: disk.Place, Path: path, Staged: d.Staged})
+		switch {
+		case err == nil:
 			s.o.Disk.Changed(path)
 			s.o.Note(Operation{What: "conflict", Text: path})
 			return true, nil
-		}
-		if rerr := current.Rename(staged, dir, d.Staged); rerr != nil {
-			return false, errors.Join(err, rerr)
-		}
-		if !errors.Is(err, os.ErrExist) {
+		case errors.Is(err, syscall.EBUSY) && !s.o.Disk.Dirty(path), errors.Is(err, os.ErrExist):
+			at = versions.NextInstant(at.Time(), at) // the name is taken
+		case missing(err) && where != "":
+			where = parentOf(where)
+		default:
 			return false, err
 		}
 	}

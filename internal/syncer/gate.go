@@ -15,18 +15,21 @@ var errWait = fmt.Errorf("changed or in use on this machine: %w", syscall.EBUSY)
 // it may go on (fs.Gate): only over what is as we recorded it, with no writer.
 func (s *Syncer) Check(op disk.Op, path string) error {
 	if mode, ok := s.ownDir(op, path); ok {
-		return s.checkDir(mode, path)
+		return s.checkDir(op, mode, path)
 	}
 	return s.o.Disk.Unchanged(path)
 }
 
 // checkDir is the check of a directory: our own steps in it have moved its
 // times, so only what they cannot move is compared. One that holds anything is
-// never removed, so its content needs no check.
-func (s *Syncer) checkDir(recordedMode uint32, path string) error {
+// never removed: it would be away for a moment.
+func (s *Syncer) checkDir(op disk.Op, recordedMode uint32, path string) error {
 	st, err := statBelow(s.o.Root, path)
 	if err != nil {
 		return err
+	}
+	if op == disk.Remove && st.Type() == disk.TypeDir {
+		return s.checkEmpty(path)
 	}
 	if st.Type() != disk.TypeDir {
 		return fmt.Errorf("%s: it is no directory: %w", path, errWait)
@@ -35,6 +38,19 @@ func (s *Syncer) checkDir(recordedMode uint32, path string) error {
 		return fmt.Errorf("%s: its mode has changed: %w", path, errWait)
 	}
 	return nil
+}
+
+func (s *Syncer) checkEmpty(path string) error {
+	d, err := s.o.Root.OpenDir(path)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	names, err := d.List()
+	if err == nil && len(names) > 0 {
+		err = fmt.Errorf("%s: %s is in it: %w", path, names[0].Name, errWait)
+	}
+	return err
 }
 
 // gateDirs tells the gate which directories the apply under way works in. nil

@@ -66,6 +66,8 @@ type machine struct {
 	net   *network
 	opts  func(*syncer.Options)
 	limit int64 // of the spool
+	// moment is called between the gate's yes and the step.
+	moment func(op disk.Op, path string)
 
 	run *running // nil: stopped
 }
@@ -155,7 +157,7 @@ func (m *machine) tryStart() (err error) {
 	if r.s, err = syncer.New(o); err != nil {
 		return err
 	}
-	syncer.KeepTime(r.root, func() { r.plain, err = syncer.NewPlain(r.root, r.s.Check) })
+	syncer.KeepTime(r.root, func() { r.plain, err = syncer.NewPlain(r.root, m.check(r.s)) })
 	if err != nil {
 		return err
 	}
@@ -168,6 +170,26 @@ func (m *machine) tryStart() (err error) {
 	})
 	r.work.Go(func() { m.events(ctx, r) })
 	return nil
+}
+
+func (m *machine) check(s *syncer.Syncer) func(op disk.Op, path string) error {
+	return func(op disk.Op, path string) error {
+		err := s.Check(op, path)
+		if err == nil && m.moment != nil {
+			m.moment(op, path)
+		}
+		return err
+	}
+}
+
+// holds tells whether some file has this content.
+func (m *machine) holds(content string) bool {
+	for _, c := range m.tree() {
+		if c == content {
+			return true
+		}
+	}
+	return false
 }
 
 // events follows the remote's events, and asks while there are none.

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/syncfs/syncfs/versions"
@@ -47,11 +48,23 @@ func (a *applier) isLink(c versions.Change) bool {
 	return at != c.Path
 }
 
-// stageLink makes the staged name of a change as a hard link of its group.
-func (a *applier) stageLink(c versions.Change, staged string) error {
+// stageLink makes the staged name of a change as a hard link of its group,
+// unless a program has put something else where the group was.
+func (a *applier) stageLink(c *stagedChange) error {
 	at := a.links[c.New.Link]
 	if at == "" {
 		return fmt.Errorf("%s: the file it is a hard link of could not be placed: %w", c.Path, errWait)
+	}
+	want, ours := a.linkSig[c.New.Link]
+	if !ours {
+		e, sig, err := a.s.o.Disk.Recorded(at)
+		if err != nil {
+			return err
+		}
+		if e.Link != c.New.Link || !versions.SameContent(e, *c.New) {
+			return fmt.Errorf("%s: %s is not what it is a hard link of: %w", c.Path, at, errWait)
+		}
+		want = sig
 	}
 	dir, name := split(at)
 	d, err := a.s.o.Root.OpenDir(dir)
@@ -59,7 +72,18 @@ func (a *applier) stageLink(c versions.Change, staged string) error {
 		return err
 	}
 	defer d.Close()
-	return d.Link(name, a.stage, staged)
+	if err := d.Link(name, a.stage, c.name); err != nil {
+		return err
+	}
+	st, err := a.stage.Stat(c.name)
+	if err == nil && (st.Ino != want.Ino || st.Size != want.Size || st.MTime != want.MTime) {
+		err = fmt.Errorf("%s: %s has changed: %w", c.Path, at, errWait)
+	}
+	if err != nil {
+		return errors.Join(err, a.unstage(c.name))
+	}
+	c.sig = st.Sig
+	return nil
 }
 
 func split(path string) (dir, name string) {

@@ -1,6 +1,7 @@
 package syncer_test
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,11 +36,17 @@ func sequences() *rapid.Generator[[]op] {
 	}), 10, 30)
 }
 
+// Of a long run, to look for what is rare.
+var (
+	sequencesRun  = flag.Int("sequences", 24, "how many random sequences two machines go through")
+	firstSequence = flag.Int("first-sequence", 0, "the seed of the first of them")
+)
+
 // TestRandomWorkOfTwoMachines: whatever two machines do, online or not, they end
 // equal, nothing that was flushed is lost, and then nothing happens any more.
 func TestRandomWorkOfTwoMachines(t *testing.T) {
 	gen := sequences()
-	for seed := range 24 {
+	for seed := *firstSequence; seed < *firstSequence+*sequencesRun; seed++ {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
 			runSequence(t, gen.Example(seed))

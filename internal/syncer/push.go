@@ -49,6 +49,9 @@ func (s *Syncer) push(ctx context.Context, head line.Folder) error {
 		if err := s.settle(ctx, e, next); err != nil {
 			return err
 		}
+		if next.Snapshot != e.id { // it was taken, and somebody has gone on from it
+			return fmt.Errorf("commit after snapshot %s: %w", e.snapshot.Instant, line.ErrMoved)
+		}
 		head = next
 	}
 }
@@ -105,9 +108,13 @@ func (s *Syncer) uploadMeanwhile(parent context.Context) (stop func()) {
 // settle notes that the line has e, and with it all before it: base, then the
 // spool, then the queue.
 func (s *Syncer) settle(ctx context.Context, e queued, head line.Folder) error {
+	number := head.Number
+	if head.Snapshot != e.id {
+		number-- // that of an ancestor is not known, but the head's is above it
+	}
 	err := s.setBase(Base{
 		Repository: s.o.Repository, Folder: s.o.ID,
-		Number: head.Number, Epoch: head.Epoch,
+		Number: number, Epoch: head.Epoch,
 		Snapshot: e.id, Instant: e.snapshot.Instant, Root: e.snapshot.Root,
 	})
 	if err != nil {

@@ -72,8 +72,23 @@ func (s *Syncer) tried(err error) {
 	}
 }
 
+// losses is how often another machine may be first before we wait a while.
+const losses = 10
+
 // syncOnce brings both sides together as far as it goes now.
 func (s *Syncer) syncOnce(ctx context.Context) error {
+	var err error
+	for range losses {
+		if err = s.meet(ctx); !errors.Is(err, line.ErrMoved) {
+			return err
+		}
+		s.forgetHead() // somebody else was first
+	}
+	return err
+}
+
+// meet is one attempt of syncOnce; line.ErrMoved when another machine was first.
+func (s *Syncer) meet(ctx context.Context) error {
 	for {
 		head, err := s.currentHead(ctx)
 		if err != nil {
@@ -98,10 +113,6 @@ func (s *Syncer) syncOnce(ctx context.Context) error {
 			}
 		}
 		err = s.push(ctx, head)
-		if errors.Is(err, line.ErrMoved) {
-			s.forgetHead()
-			continue
-		}
 		if err == nil {
 			s.announceBase(ctx)
 			s.mu.Lock()
@@ -207,7 +218,6 @@ func (s *Syncer) adoptTaken(ctx context.Context, head line.Folder) error {
 	}
 	e := s.queue.entries[taken]
 	s.mu.Unlock()
-	// The number of an ancestor is not known, but that of the head is above it.
 	return s.settle(ctx, e, head)
 }
 
