@@ -408,10 +408,3 @@ func (t *nodeTable) paths(n *node) []string {
 	}
 	return all
 }
-
-// len is how many nodes the kernel knows.
-func (t *nodeTable) len() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.byID)
-}

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -130,16 +129,6 @@ func (w *world) token(name string, role remote.Role) *remote.Client {
 		w.t.Fatal(err)
 	}
 	return w.client(func(o *remote.ClientOptions) { o.Key = key })
-}
-
-func openDir(t testing.TB) blob.Store {
-	t.Helper()
-	d, err := blob.OpenDir(filepath.Join(t.TempDir(), "store"), blob.DirOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
 }
 
 // testLogger writes to the test's output, which is shown when it fails.

@@ -15,7 +15,9 @@ import (
 var (
 	ErrNotDir  = errors.New("not a directory")
 	ErrCorrupt = errors.New("stored content is damaged")
-	SkipDir    = errors.New("skip this directory") //nolint:errname // named as in io/fs
+
+	//lint:ignore ST1012 named as io/fs names its own
+	SkipDir = errors.New("skip this directory")
 )
 
 // Snapshot is the record of a folder's whole tree at one instant.

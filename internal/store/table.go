@@ -71,17 +71,6 @@ func (t *table) grow() {
 	}
 }
 
-// keep is a table of the entries that fn wants.
-func (t *table) keep(fn func(entry) bool) table {
-	var out table
-	t.all(func(e entry) {
-		if fn(e) {
-			out.add(e)
-		}
-	})
-	return out
-}
-
 func (t *table) all(fn func(entry)) {
 	for n := range t.n {
 		fn(*t.entry(n))

@@ -11,9 +11,6 @@ import (
 	"github.com/syncfs/syncfs/internal/line"
 )
 
-// pollInterval is how often heads are asked for while no event stream tells.
-const pollInterval = 2 * time.Second
-
 // runRemote keeps the line and this machine equal: it is woken by new entries
 // of the queue, by events and by time.
 func (s *Syncer) runRemote(ctx context.Context) error {

@@ -76,7 +76,6 @@ type syncfs struct {
 	env           []string
 	server, agent *exec.Cmd
 	mount         *exec.Cmd
-	serverPeak    int64
 }
 
 func newSyncfs(dir, bin string) *syncfs {
@@ -233,13 +232,13 @@ func (s *syncfs) Close() error {
 
 // external is a tool that is one command line a step.
 type external struct {
-	name, dir                   string
-	env                         []string
-	init, backup, mount, umount []string
-	restore                     func(ctx context.Context, dst string) (cost, error)
-	newest                      func(mnt, src string) (string, error)
-	src                         string
-	mounting                    *exec.Cmd
+	name, dir           string
+	env                 []string
+	init, backup, mount []string
+	restore             func(ctx context.Context, dst string) (cost, error)
+	newest              func(mnt, src string) (string, error)
+	src                 string
+	mounting            *exec.Cmd
 }
 
 func (e *external) Name() string { return e.name }
