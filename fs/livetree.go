@@ -202,6 +202,9 @@ func (l *Live) remove(h *fuse.InHeader, name string, flags int) fuse.Status {
 	}
 	if n != nil {
 		l.nodes.replaced(n, parent, name, orphan)
+		if st.Nlink > 1 && !n.isDir() {
+			l.changed(n) // its other names
+		}
 	}
 	l.changedAt(parent, name)
 	return fuse.OK
@@ -327,6 +330,9 @@ func (l *Live) rename(from, to link, flags uint, check func(from, to string) err
 	}
 	if b != nil {
 		l.nodes.replaced(b, to.parent, to.name, orphan)
+		if stB.Nlink > 1 && !b.isDir() {
+			l.changed(b) // its other names
+		}
 	}
 	if a != nil {
 		l.nodes.moved(a, from, to)

@@ -56,9 +56,11 @@ func (w *writers) opened(n *node) {
 	}
 	b.handles++
 	w.mu.Unlock()
+	// Each time: it may have been taken since the last one, and a close is told
+	// to us only after the program went on.
+	w.l.changed(n)
 	if first {
 		w.l.nodes.pin(n) // its names must stay right
-		w.l.changed(n)
 		select {
 		case w.wake <- struct{}{}:
 		default:

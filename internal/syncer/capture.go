@@ -29,6 +29,7 @@ func (s *Syncer) capture(ctx context.Context, o folder.BuildOptions) (made bool,
 func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool, error) {
 	s.mu.Lock()
 	tipID, last, tipRoot := s.tip()
+	epoch := s.epoch // as it is now: what the build relies on is looked up from here on
 	s.mu.Unlock()
 
 	before, err := s.recordedRoot()
@@ -73,7 +74,7 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 	} else if err := s.compare(ctx, tipRoot, snap); err != nil {
 		return false, err
 	}
-	if err := s.enqueue(ctx, snap, built); err != nil {
+	if err := s.enqueue(ctx, snap, built, epoch); err != nil {
 		return false, err
 	}
 	return true, nil
@@ -105,7 +106,7 @@ func (s *Syncer) record(ctx context.Context, built *folder.Built) error {
 
 // enqueue makes a snapshot durable and visible here. built is nil when the
 // folder's records say the same already.
-func (s *Syncer) enqueue(ctx context.Context, snap *versions.Snapshot, built *folder.Built) error {
+func (s *Syncer) enqueue(ctx context.Context, snap *versions.Snapshot, built *folder.Built, epoch uint64) error {
 	dirs := snap.Dirs
 	if err := snap.StoreDirs(ctx, s.o.Store); err != nil {
 		return err
@@ -116,7 +117,7 @@ func (s *Syncer) enqueue(ctx context.Context, snap *versions.Snapshot, built *fo
 	s.o.Hook("flushed")
 	packs, _ := s.o.Store.Pending()
 	s.mu.Lock()
-	e, err := s.queue.put(snap, packs)
+	e, err := s.queue.put(snap, packs, epoch)
 	if err == nil {
 		s.o.Packs.add(packs)
 	}

@@ -358,6 +358,27 @@ func (w *world) head() line.Folder {
 	return f
 }
 
+// packs are the packs of file content on the remote.
+func (w *world) packs() (names []string) {
+	w.t.Helper()
+	err := w.mem.List(context.Background(), "packs/", "", func(i blob.Info) error {
+		names = append(names, i.Name)
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return names
+}
+
+// forgetCache removes what a machine that stands keeps of the remote's chunks.
+func (m *machine) forgetCache() {
+	m.w.t.Helper()
+	if err := os.RemoveAll(filepath.Join(m.home, "cache")); err != nil {
+		m.w.t.Fatal(err)
+	}
+}
+
 // records are all snapshots on the remote, oldest first.
 func (w *world) records() []line.Recorded {
 	w.t.Helper()

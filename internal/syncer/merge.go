@@ -26,6 +26,9 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 	if s.merged(head, tip.id) {
 		return s.settleMerged(ctx, tip, head)
 	}
+	if err := s.decide(ctx, head); err != nil {
+		return err
+	}
 	plan, err := reconcile.Merge(ctx, s.o.Trees, base.Root, tip.snapshot.Root, head.Root, reconcile.Options{
 		Host: tip.snapshot.Host, Instant: tip.snapshot.Instant, Same: s.o.Contents.Same,
 	})

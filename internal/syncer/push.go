@@ -18,6 +18,9 @@ const smallRound = 1 << 20
 func (s *Syncer) push(ctx context.Context, head line.Folder) error {
 	s.setPushing(true)
 	defer s.setPushing(false)
+	if err := s.decide(ctx, head); err != nil {
+		return err
+	}
 	for {
 		s.mu.Lock()
 		if len(s.queue.entries) == 0 {
@@ -26,6 +29,11 @@ func (s *Syncer) push(ctx context.Context, head line.Folder) error {
 		}
 		e := s.queue.entries[0]
 		s.mu.Unlock()
+		if e.epoch < head.Epoch { // it has come since
+			if err := s.decide(ctx, head); err != nil {
+				return err
+			}
+		}
 		blobs, err := s.o.Store.Small(smallRound)
 		if err != nil {
 			return fmt.Errorf("read the spool: %w", err)

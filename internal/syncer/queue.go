@@ -20,6 +20,7 @@ type queued struct {
 	id       chunk.ID
 	snapshot *versions.Snapshot
 	packs    []string // what must be on the remote before a head refers to it
+	epoch    uint64   // of the last prune whose marks were known when it was made
 }
 
 // queueFile is a queued snapshot as it lies on the disk.
@@ -27,6 +28,7 @@ type queueFile struct {
 	Format   int      `json:"format"`
 	Snapshot []byte   `json:"snapshot"` // versions.Snapshot.Encode
 	Packs    []string `json:"packs,omitempty"`
+	Epoch    uint64   `json:"epoch,omitempty"`
 }
 
 // queue keeps the snapshots of one folder that wait for the remote, oldest
@@ -75,8 +77,8 @@ func openQueue(dir string) (*queue, error) {
 }
 
 // put makes a snapshot durable at the end of the queue.
-func (q *queue) put(s *versions.Snapshot, packs []string) (queued, error) {
-	e := queued{seq: q.next, id: s.ID(), snapshot: s, packs: packs}
+func (q *queue) put(s *versions.Snapshot, packs []string, epoch uint64) (queued, error) {
+	e := queued{seq: q.next, id: s.ID(), snapshot: s, packs: packs, epoch: epoch}
 	if err := atomicfile.WriteFile(q.path(e), encodeQueued(e), 0o600); err != nil {
 		return queued{}, err
 	}
@@ -123,7 +125,7 @@ func (q *queue) path(e queued) string {
 }
 
 func encodeQueued(e queued) []byte {
-	data, err := json.Marshal(queueFile{Format: stateFormat, Snapshot: e.snapshot.Encode(), Packs: e.packs})
+	data, err := json.Marshal(queueFile{Format: stateFormat, Snapshot: e.snapshot.Encode(), Packs: e.packs, Epoch: e.epoch})
 	if err != nil {
 		panic(err) // cannot happen: only bytes and strings
 	}
@@ -145,5 +147,5 @@ func decodeQueued(data []byte) (queued, error) {
 	if s.Root.Kind != versions.Dir {
 		return queued{}, errors.New("the root is not a directory")
 	}
-	return queued{id: s.ID(), snapshot: s, packs: f.Packs}, nil
+	return queued{id: s.ID(), snapshot: s, packs: f.Packs, epoch: f.Epoch}, nil
 }

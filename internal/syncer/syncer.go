@@ -34,6 +34,7 @@ type Syncer struct {
 	head       *line.Folder   // newest that we know of; nil: ask
 	headRecord *line.Recorded // of the head, from its event; nil: ask
 	learned    bool           // the store knows all chunks of the head
+	epoch      uint64         // of the last prune whose marks the store knows
 	status     Status
 	failures   int      // of the remote, in a row
 	flushes    []*flush // under way
