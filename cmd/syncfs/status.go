@@ -57,6 +57,8 @@ func statusCode(s agent.Status) int {
 		switch f.State {
 		case agent.StateProblem, agent.StateUnprotected, agent.StateStopped:
 			return exitPartial
+		case agent.StateOffline:
+			code = exitOffline // the folder may know before the agent does
 		}
 	}
 	return code

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -28,6 +29,7 @@ func (a *Agent) calm(ctx context.Context) {
 		case a.busy():
 			last, given = now, false
 		case !given && (now.Sub(last) >= calmTime || now.Before(last)):
+			runtime.GC() // pools let go in the second collection
 			debug.FreeOSMemory()
 			given = true
 		}

@@ -21,6 +21,7 @@ const (
 // is no stream.
 func (a *Agent) watch(ctx context.Context) {
 	wait := pollMin
+	alone := false // the stream fails although the remote answers
 	for ctx.Err() == nil {
 		stood := false
 		err := a.repo.remote.Watch(ctx, func() { stood = true; a.cameOnline() }, a.event)
@@ -28,12 +29,17 @@ func (a *Agent) watch(ctx context.Context) {
 			return
 		}
 		a.log.Debug("no event stream", "err", err)
-		if stood {
-			wait = pollMin // it broke: that says nothing about how the remote is now
-		} else if !errors.Is(err, errors.ErrUnsupported) {
-			a.ask(ctx)
-		}
 		a.stale()
+		switch {
+		case stood:
+			wait, alone = pollMin, false // it broke: that says nothing about how the remote is now
+		case errors.Is(err, errors.ErrUnsupported):
+		default:
+			if errors.Is(err, blob.ErrOffline) && !alone {
+				a.wentOffline(err)
+			}
+			alone = a.ask(ctx)
+		}
 		timer := time.NewTimer(wait)
 		wait = min(2*wait, pollMax)
 		if errors.Is(err, errors.ErrUnsupported) {
@@ -51,7 +57,7 @@ func (a *Agent) watch(ctx context.Context) {
 
 // ask finds out how the remote is when there is no stream: that alone may be
 // what does not work.
-func (a *Agent) ask(ctx context.Context) {
+func (a *Agent) ask(ctx context.Context) (answers bool) {
 	r, err := a.repo.Remote.Get(ctx, "config", 0, 1) // not Stat: refusals come with their reason
 	if err == nil {
 		err = r.Close()
@@ -60,10 +66,15 @@ func (a *Agent) ask(ctx context.Context) {
 		err = fmt.Errorf("%w there any more", store.ErrNoRepository)
 	}
 	if err != nil && ctx.Err() == nil {
-		a.mu.Lock()
-		a.online, a.why = false, err
-		a.mu.Unlock()
+		a.wentOffline(err)
 	}
+	return err == nil
+}
+
+func (a *Agent) wentOffline(err error) {
+	a.mu.Lock()
+	a.online, a.why = false, err
+	a.mu.Unlock()
 }
 
 // cameOnline is told when the stream stands: what happened before is unknown.
