@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +32,10 @@ synced until it is mounted again. Of a read-only mount, give the directory.`,
 func runUmount(ctx context.Context, e *env, arg string, lazy bool) error {
 	path, err := abs(arg)
 	if err != nil {
+		return err
+	}
+	// This process must not be one of those that use the mount.
+	if err := os.Chdir(string(filepath.Separator)); err != nil {
 		return err
 	}
 	name := ""
