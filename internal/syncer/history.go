@@ -2,10 +2,12 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/syncfs/syncfs/internal/line"
 	"github.com/syncfs/syncfs/internal/meta"
+	"github.com/syncfs/syncfs/internal/store"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -41,11 +43,18 @@ func (s *Syncer) notify(dirs []versions.DirChange) {
 
 // LoadHistory reads from the remote the records that the database has not:
 // those after the newest known, or, where there is none (a new machine, a
-// database that was lost), all from the newest down.
+// database that was lost), all from the newest down. What is damaged is left
+// out; the check of the repository names it.
 func LoadHistory(ctx context.Context, lines *line.Lines, chunks versions.Chunks, m *meta.Folder, id string, notify func([]versions.DirChange)) error {
+	_, err := loadHistory(ctx, lines, chunks, m, id, notify)
+	return err
+}
+
+// loadHistory is LoadHistory; damaged names what could not be read.
+func loadHistory(ctx context.Context, lines *line.Lines, chunks versions.Chunks, m *meta.Folder, id string, notify func([]versions.DirChange)) (damaged, err error) {
 	last, complete, err := m.LastNumber()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !complete {
 		last = 0
@@ -57,6 +66,11 @@ func LoadHistory(ctx context.Context, lines *line.Lines, chunks versions.Chunks,
 		}
 		err := m.PutSnapshots(list, func(s meta.Snapshot) ([]versions.DirChange, error) {
 			dirs, err := s.Record.ChangedDirs(ctx, chunks)
+			if isDamage(err) {
+				// That something changed is known, and the whole tree.
+				damaged = errors.Join(damaged, err)
+				dirs, err = []versions.DirChange{{Tree: s.Record.Root.Tree}}, nil
+			}
 			if err == nil && notify != nil {
 				notify(dirs)
 			}
@@ -74,16 +88,23 @@ func LoadHistory(ctx context.Context, lines *line.Lines, chunks versions.Chunks,
 		}
 		return put()
 	})
+	if errors.Is(err, line.ErrDamaged) { // all others were given
+		damaged, err = errors.Join(damaged, err), nil
+	}
 	if err == nil {
 		err = put()
 	}
+	if err == nil && !complete {
+		err = m.SetComplete()
+	}
 	if err != nil {
-		return fmt.Errorf("read the history: %w", err)
+		return damaged, fmt.Errorf("read the history: %w", err)
 	}
-	if complete {
-		return nil
-	}
-	return m.SetComplete()
+	return damaged, nil
+}
+
+func isDamage(err error) bool {
+	return errors.Is(err, versions.ErrCorrupt) || errors.Is(err, store.ErrCorrupt)
 }
 
 // learn brings the database and the index in step with the head: from its event
@@ -120,7 +141,14 @@ func (s *Syncer) completeHistory(ctx context.Context) error {
 }
 
 func (s *Syncer) loadHistory(ctx context.Context) error {
-	return LoadHistory(ctx, s.o.Lines, s.o.Store, s.o.Meta, s.o.ID, s.notify)
+	damaged, err := loadHistory(ctx, s.o.Lines, s.o.Store, s.o.Meta, s.o.ID, s.notify)
+	if damaged != nil {
+		s.o.Logger.Error("a part of the history is damaged", "err", damaged)
+		s.mu.Lock()
+		s.status.damaged = damaged
+		s.mu.Unlock()
+	}
+	return err
 }
 
 // rememberQueue puts the queued snapshots into a database that has lost them.

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type Status struct {
 	Activity     Activity
 
 	buildErr, remoteErr error
+	damaged             error // part of the history
 	full, refused       bool
 	ready               bool
 	buildFailures       int    // in a row
@@ -56,6 +58,9 @@ func (s *Syncer) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.status
+	if st.damaged != nil {
+		trouble = append(trouble, folder.Trouble{Err: fmt.Errorf("a part of the history cannot be read: %w", st.damaged)})
+	}
 	st.PendingFiles, st.PendingBytes, st.Trouble = files, bytes, trouble
 	st.Queued = len(s.queue.entries)
 	st.Err = st.remoteErr
