@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,10 @@ func newConnectCommand(e *env) *cobra.Command {
 		Short: "Connect this machine with a repository that is there",
 		Long: `Connect this machine with a repository that is there. The passphrase is needed
 this once: the machine gets a key of its own, which "syncfs key remove" can
-take away again.`,
+take away again.
+
+On a machine that is connected already it changes how the same repository is
+reached: another address, another access key. Stop the background process first.`,
 		Example: `  syncfs connect http://server:5000 --key K
   syncfs connect /mnt/disk/repository`,
 		Args: exactArgs("URL"),
@@ -30,11 +34,11 @@ func runConnect(ctx context.Context, e *env, o setupOptions, url string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := agent.Connected(setup.Dirs); err == nil {
-		return connectedAlready(setup)
-	}
 	if setup.Pin, err = e.greet(ctx, setup, true); err != nil {
 		return err
+	}
+	if _, err := agent.Connected(setup.Dirs); err == nil {
+		return e.reconnect(ctx, setup)
 	}
 	if setup.Passphrase, err = o.passphrase.existing(ctx, e, url, "passphrase of the repository"); err != nil {
 		return err
@@ -51,6 +55,22 @@ func runConnect(ctx context.Context, e *env, o setupOptions, url string) error {
 	}
 	e.say("connected with repository %s at %s", made.Repository[:min(16, len(made.Repository))], made.URL)
 	e.say("Next: `syncfs folders` lists what is there, `syncfs get NAME DIR` brings a folder here.")
+	return nil
+}
+
+// reconnect changes how the repository of this machine is reached.
+func (e *env) reconnect(ctx context.Context, setup agent.SetupOptions) error {
+	is, err := agent.Reconnect(ctx, setup)
+	if errors.Is(err, agent.ErrConnected) {
+		return hinted(err, "`syncfs disconnect` lets go of it; another HOME can be connected with another repository")
+	}
+	if err != nil {
+		return err
+	}
+	if e.json {
+		return e.document(is)
+	}
+	e.say("repository %s is reached at %s from now on", is.Repository[:min(16, len(is.Repository))], is.URL)
 	return nil
 }
 

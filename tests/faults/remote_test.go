@@ -218,6 +218,33 @@ func TestStatusKnowsAtOnceThatTheServerIsBack(t *testing.T) {
 	}
 }
 
+func TestAConnectedMachineTakesAnotherKey(t *testing.T) {
+	srv, h, dir := setUp(t, "", "")
+	srv.Stop()
+	srv.Key = "another-key-for-testing"
+	srv.Start()
+	write(t, dir, "second", "second")
+	if _, _, code := h.Try("flush"); code != 12 {
+		t.Errorf("flush with the old key: exit code %d", code)
+	}
+	if _, _, code := h.Try("connect", srv.URL, "--key", srv.Key); code != 11 {
+		t.Errorf("connect while the agent runs: exit code %d", code)
+	}
+	h.StopAgent()
+	if _, _, code := h.Try("connect", srv.URL, "--key", "wrong"); code != 12 {
+		t.Errorf("connect with a wrong key: exit code %d", code)
+	}
+	h.Run("connect", srv.URL, "--key", srv.Key)
+	other := world.NewServer(t, "")
+	world.NewHome(t, "").Init(other)
+	if _, errs, code := h.Try("connect", other.URL, "--key", world.Key); code != 1 || !strings.Contains(errs, "connected to a repository already") {
+		t.Errorf("connect with another repository: exit code %d\n%s", code, errs)
+	}
+	h.StartAgent()
+	safe(t, h)
+	h.Run("restore", "docs:second", "--target", filepath.Join(t.TempDir(), "out"))
+}
+
 func TestAnEmbeddedRepositoryWhoseDiskIsAway(t *testing.T) {
 	repository := filepath.Join(t.TempDir(), "disk", "repository")
 	h := world.NewHome(t, "")
