@@ -93,6 +93,7 @@ const (
 	MakeDir               // make directory Path with Mode
 	SetMeta               // mode, owner, times, xattrs of Meta onto Path
 	Move                  // rename From to Path, where nothing may be
+	Tidy                  // nothing is staged any more: a staging directory that users see may go
 )
 
 // Aside ends the staged name of what a disk that cannot exchange two names has

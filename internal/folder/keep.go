@@ -356,6 +356,13 @@ func (f *Folder) stands(c Applied) bool {
 	return err == nil && st.Same(c.Sig)
 }
 
+// rootStands is stands for the root, whose times further steps may have moved:
+// the next build looks at it in any case, since its listing is made anew.
+func (f *Folder) rootStands(c Applied) bool {
+	st, err := f.lstat("")
+	return err == nil && st.Ino == c.Sig.Ino && st.Mode == c.Sig.Mode
+}
+
 func (f *Folder) lstat(path string) (disk.Stat, error) {
 	dir, name := split(path)
 	d, err := f.o.Root.OpenDir(dir)

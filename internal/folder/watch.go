@@ -210,7 +210,7 @@ func (f *Folder) happened(list []event) {
 			}
 		case explained && r.applied != nil:
 			// Under the lock: who changes it after this look marks it after it.
-			if f.stands(*r.applied) && !e.written {
+			if !e.written && (f.stands(*r.applied) || e.path == "" && f.rootStands(*r.applied)) {
 				continue
 			}
 			fresh = f.mark(e.path, e.deep, now) || fresh

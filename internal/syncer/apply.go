@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -25,9 +25,12 @@ const (
 
 // applier is one apply under way.
 type applier struct {
-	s       *Syncer
-	plan    *plan
-	stage   *disk.Dir
+	s     *Syncer
+	plan  *plan
+	stage *disk.Dir
+
+	stageName string // of the staging directory
+
 	links   map[[16]byte]string // hard-link groups and a path that holds each
 	options disk.CreateOptions
 	linkSig map[[16]byte]disk.Sig // what each of them is, as far as we put it there
@@ -44,8 +47,13 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []str
 	if err != nil {
 		return nil, err
 	}
+	if p.empty() {
+		return nil, nil
+	}
+	stage := s.openStage()
+	defer s.tidyStage()
 	a := &applier{
-		s: s, plan: p, stage: disk.DirOf(s.o.Applier.Stage()),
+		s: s, plan: p, stage: disk.DirOf(stage), stageName: filepath.Base(stage.Name()),
 		links: map[[16]byte]string{}, linkSig: map[[16]byte]disk.Sig{},
 		options: disk.CreateOptions{Owner: os.Geteuid() == 0, Owners: s.o.Owners},
 	}
@@ -142,7 +150,7 @@ func (a *applier) batch(ctx context.Context, changes []versions.Change) (err err
 		err = a.s.syncStage(a.stage)
 	}
 	if err == nil {
-		err = a.s.displacing(a.s.o.Applier.Stage().Name(), list)
+		err = a.s.displacing(a.stageName, list)
 	}
 	if err != nil {
 		for _, c := range list {
@@ -259,7 +267,7 @@ func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 		for i, c := range list[:n] {
 			staged[i] = stagedChange{Change: c, name: a.s.stageName()}
 		}
-		if err := a.s.displacing(a.s.o.Applier.Stage().Name(), staged); err != nil {
+		if err := a.s.displacing(a.stageName, staged); err != nil {
 			return err
 		}
 		applied := make([]folder.Applied, 0, n)
@@ -397,8 +405,3 @@ func statBelow(root *disk.Root, path string) (disk.Stat, error) {
 	}
 	return d.Stat(name)
 }
-
-// stageName is a new name in the staging directory.
-func (s *Syncer) stageName() string { return s.run + "-" + strconv.FormatUint(s.staged.Add(1), 16) }
-
-func (s *Syncer) syncStage(stage *disk.Dir) error { return stage.SyncDisk() }

@@ -19,6 +19,7 @@ import (
 func (s *Syncer) Attach(ctx context.Context) error {
 	var err error
 	KeepTime(s.o.Root, func() { err = s.sweepStages() })
+	s.tidyStage()
 	if err != nil {
 		s.o.Logger.Warn("staging of an earlier run stays for now", "err", err)
 	}

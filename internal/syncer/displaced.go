@@ -44,7 +44,7 @@ func (s *Syncer) displacing(stage string, changes []stagedChange) error {
 		if err != nil && !missing(err) {
 			return err
 		}
-		d := displaced{Stage: filepath.Base(stage), Staged: c.name, Path: c.Path, Sig: sig, Ours: c.sig}
+		d := displaced{Stage: stage, Staged: c.name, Path: c.Path, Sig: sig, Ours: c.sig}
 		if c.link {
 			d.Ours = disk.Sig{Size: c.New.Size, MTime: c.New.MTime}
 		}
@@ -179,8 +179,9 @@ func (s *Syncer) sweep(ctx context.Context) error {
 	s.displaced = stay
 	s.mu.Unlock()
 	if len(stay) == 0 { // staging directories of earlier runs are empty now
-		KeepTime(s.o.Root, func() { errs = append(errs, s.sweepStages()) })
+		s.ownNames(func() { errs = append(errs, s.sweepStages()) })
 	}
+	s.tidyStage()
 	return errors.Join(errs...)
 }
 
@@ -253,7 +254,7 @@ func unchanged(st disk.Stat, sig disk.Sig) bool {
 // it comes to the nearest that is there.
 func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced, hash [32]byte) (done bool, err error) {
 	at := versions.NextInstant(s.o.Now(), versions.Instant{})
-	stage := s.o.Applier.Stage()
+	stage := s.openStage()
 	if current := filepath.Base(stage.Name()); current != d.Stage {
 		// Steps are made from the staging of this run.
 		moved := displaced{Stage: current, Staged: s.stageName(), Path: d.Path}

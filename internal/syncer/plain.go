@@ -3,9 +3,10 @@ package syncer
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -14,43 +15,81 @@ import (
 )
 
 // Plain serves a folder that is not mounted: steps are made in the directory
-// itself.
+// itself. Users see its staging directory, so it is there only while it is
+// needed.
 type Plain struct {
-	root  *disk.Root
-	gate  func(op disk.Op, path string) error
-	name  string
-	file  *os.File
-	stage *disk.Dir
-	once  sync.Once
-	done  chan struct{}
+	root *disk.Root
+	gate func(op disk.Op, path string) error
+	name string
+	once sync.Once
+	done chan struct{}
+
+	mu   sync.Mutex // guards file
+	file *os.File   // nil: there is no staging directory
 }
 
-// NewPlain makes the staging directory. gate decides about each step: the
-// Check of the folder's Syncer.
+// NewPlain prepares the service; nothing is made yet. gate decides about each
+// step: the Check of the folder's Syncer.
 func NewPlain(root *disk.Root, gate func(op disk.Op, path string) error) (*Plain, error) {
-	p := &Plain{root: root, gate: gate, name: folder.StagePrefix + rand.Text(), done: make(chan struct{})}
-	top, err := root.OpenDir("")
+	return &Plain{root: root, gate: gate, name: folder.StagePrefix + rand.Text(), done: make(chan struct{})}, nil
+}
+
+// Stage is the staging directory, made when there is none, until Tidy.
+func (p *Plain) Stage() *os.File {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.file != nil {
+		return p.file
+	}
+	file, err := p.makeStage()
+	if err != nil {
+		// In what is no directory nothing can be staged: that is told then.
+		file, _ = os.Open(os.DevNull)
+		return file
+	}
+	p.file = file
+	return file
+}
+
+func (p *Plain) makeStage() (*os.File, error) {
+	top, err := p.root.OpenDir("")
 	if err != nil {
 		return nil, err
 	}
 	defer top.Close()
-	if err := top.Mkdir(p.name); err != nil {
+	if err := top.Mkdir(p.name); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	if p.file, err = os.Open(filepath.Join(root.Path(), p.name)); err != nil {
-		return nil, err
-	}
-	p.stage = disk.DirOf(p.file)
-	return p, nil
+	return top.File(p.name)
 }
 
-// Stage is the staging directory.
-func (p *Plain) Stage() *os.File { return p.file }
+// tidy removes the staging directory if nothing is in it.
+func (p *Plain) tidy() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.file == nil {
+		return nil
+	}
+	top, err := p.root.OpenDir("")
+	if err != nil {
+		return err
+	}
+	defer top.Close()
+	if err := top.Rmdir(p.name); err != nil {
+		return err // what is displaced waits in it
+	}
+	err = p.file.Close()
+	p.file = nil
+	return err
+}
 
 // Do makes a step when the gate lets it pass. Between the check and the step
 // there is a moment in which a program may write: what it wrote is then in the
 // displaced file, which is looked at before it is given up.
 func (p *Plain) Do(_ context.Context, step disk.Step) error {
+	if step.Op == disk.Tidy {
+		return p.tidy()
+	}
 	if err := p.gate(step.Op, step.Path); err != nil {
 		return fmt.Errorf("apply %s: %w: %w", step.Path, err, syscall.EBUSY)
 	}
@@ -63,7 +102,7 @@ func (p *Plain) Do(_ context.Context, step disk.Step) error {
 		_, _, err = top.SetSelfMeta(step.Meta)
 		return err
 	}
-	_, err := p.root.Do(p.stage, step)
+	_, err := p.root.Do(disk.DirOf(p.Stage()), step)
 	return err
 }
 
@@ -84,10 +123,4 @@ func (p *Plain) Unmount() error {
 
 // Wait removes the staging directory if it is empty; what is left in it is
 // looked at by the next start.
-func (p *Plain) Wait() {
-	p.file.Close()
-	if top, err := p.root.OpenDir(""); err == nil {
-		_ = top.Rmdir(p.name) // not empty: see above
-		top.Close()
-	}
-}
+func (p *Plain) Wait() { _ = p.tidy() }

@@ -28,6 +28,11 @@ type dirMeta struct {
 	entry versions.Entry
 }
 
+// empty tells that there is nothing to do.
+func (p *plan) empty() bool {
+	return len(p.giveWay)+len(p.changes)+len(p.gone)+len(p.dirs) == 0
+}
+
 // makePlan compares from with to.
 func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, error) {
 	p := &plan{}

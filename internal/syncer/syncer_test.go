@@ -14,6 +14,7 @@ import (
 )
 
 func TestChangesReachTheRemoteAndTheOtherMachine(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a")
 	a.write("one.txt", "first")
@@ -35,6 +36,7 @@ func TestChangesReachTheRemoteAndTheOtherMachine(t *testing.T) {
 }
 
 func TestAnUnchangedTreeMakesNoSnapshot(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a")
 	a.write("one.txt", "first")
@@ -51,6 +53,7 @@ func TestAnUnchangedTreeMakesNoSnapshot(t *testing.T) {
 }
 
 func TestOfflineSnapshotsAreKeptAndCommittedInOrder(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a")
 	a.write("f", "0")
@@ -82,6 +85,7 @@ func TestOfflineSnapshotsAreKeptAndCommittedInOrder(t *testing.T) {
 }
 
 func TestADoubtfulCommitIsNotMadeTwice(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a")
 	a.write("f", "0")
@@ -104,6 +108,7 @@ func TestADoubtfulCommitIsNotMadeTwice(t *testing.T) {
 }
 
 func TestFlushTellsTheTruthOffline(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a").start()
 	a.flush()
@@ -118,6 +123,7 @@ func TestFlushTellsTheTruthOffline(t *testing.T) {
 
 func TestFirstAttachKeepsWhatIsThere(t *testing.T) {
 	t.Run("identical files are fine", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		a := w.machine("a")
 		a.write("same", "content")
@@ -129,6 +135,7 @@ func TestFirstAttachKeepsWhatIsThere(t *testing.T) {
 		together(t, a, b)
 	})
 	t.Run("different ones are merged", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t)
 		a := w.machine("a")
 		a.write("f", "from a")
@@ -150,6 +157,7 @@ func TestFirstAttachKeepsWhatIsThere(t *testing.T) {
 }
 
 func TestBothSidesChangedBothAreKept(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b := w.machine("a"), w.machine("b")
 	a.write("f.txt", "base")
@@ -192,6 +200,7 @@ func TestBothSidesChangedBothAreKept(t *testing.T) {
 }
 
 func TestAFileThatIsBeingWrittenIsNotReplaced(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b := w.machine("a"), w.machine("b")
 	a.write("f", "base")
@@ -226,6 +235,7 @@ func TestAFileThatIsBeingWrittenIsNotReplaced(t *testing.T) {
 }
 
 func TestAReplacedFileThatIsWrittenLateComesBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b := w.machine("a"), w.machine("b")
 	a.write("f", "base")
@@ -263,6 +273,7 @@ func TestAReplacedFileThatIsWrittenLateComesBack(t *testing.T) {
 }
 
 func TestARemoteThatWentBackwardsIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	h, err := w.mem.Head(context.Background(), w.folder.ID)
 	if err != nil {
@@ -291,6 +302,7 @@ func TestARemoteThatWentBackwardsIsRefused(t *testing.T) {
 }
 
 func TestAFullSpoolIsToldAndRecovers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a")
 	a.limit = 256 << 10
@@ -309,6 +321,7 @@ func TestAFullSpoolIsToldAndRecovers(t *testing.T) {
 }
 
 func TestAFullServerIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a").start()
 	a.flush()
@@ -321,6 +334,7 @@ func TestAFullServerIsWaitedFor(t *testing.T) {
 }
 
 func TestGarbageFromTheServerIsNotApplied(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b := w.machine("a"), w.machine("b")
 	a.write("f", "0")
@@ -339,6 +353,7 @@ func TestGarbageFromTheServerIsNotApplied(t *testing.T) {
 }
 
 func TestInstantsRiseWhenTheClockIsSetBack(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a").start()
 	a.flush()
@@ -359,6 +374,7 @@ func TestInstantsRiseWhenTheClockIsSetBack(t *testing.T) {
 }
 
 func TestALostDatabaseIsBuiltAnew(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.machine("a")
 	a.write("f", "0")
