@@ -123,7 +123,9 @@ func (s *marks) grow(path string, size int64) {
 func (s *marks) has(path string) bool {
 	m := &s.root
 	for name := range names(path) {
-		if m.dirty() {
+		// The root alone says nothing of a name in it: it is always the same
+		// inode, and who changes a name marks that.
+		if m.all || m.deep || m.self && m != &s.root {
 			return true
 		}
 		if m = m.below[name]; m == nil {

@@ -31,16 +31,22 @@ func (s *Syncer) ownNames(run func()) {
 	e, recorded, err := s.o.Disk.Recorded("")
 	before, serr := statBelow(s.o.Root, "")
 	KeepTime(s.o.Root, run)
-	if err != nil || serr != nil || !before.Same(recorded) {
+	if err != nil || serr != nil || !sameRoot(before.Sig, recorded) {
 		return // it has other changes, which the next build finds
 	}
 	after, err := statBelow(s.o.Root, "")
-	if err != nil || after.Same(recorded) || after.MTime != before.MTime || after.Mode != before.Mode {
+	if err != nil || after.Same(recorded) || !sameRoot(after.Sig, before.Sig) {
 		return
 	}
 	if err := s.o.Disk.Applied([]folder.Applied{{Entry: &e, Sig: after.Sig}}); err != nil {
 		s.o.Logger.Warn("the root is looked at again", "err", err)
 	}
+}
+
+// sameRoot leaves the time of change out: that has moved each time we gave the
+// root its own time back. The attributes are read again by the next build.
+func sameRoot(a, b disk.Sig) bool {
+	return a.Ino == b.Ino && a.Mode == b.Mode && a.MTime == b.MTime
 }
 
 // stageName is a new name in the staging directory.
