@@ -120,6 +120,7 @@ func (f *Folder) take() (*marks, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	clear(f.replaced)
+	f.markNames(f.o.Now())
 	if f.dirty.root.empty() && !f.relist {
 		return nil, false
 	}

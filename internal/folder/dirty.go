@@ -56,6 +56,7 @@ func (f *Folder) renamed(from, to string, now time.Time) {
 	default:
 		// What a build has in hand is known by its old path: should it not be
 		// recorded, nothing vouches for what has moved.
+		f.names.moved(from, to)
 		busy := f.flight != nil && f.flight.has(from)
 		f.dirty.move(from, to, busy, now)
 		if busy {

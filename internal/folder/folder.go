@@ -67,6 +67,7 @@ type Folder struct {
 	flight    *marks // what the last build took, until it is recorded
 	trouble   map[string]Trouble
 	links     map[inode][16]byte
+	names     *linkNames
 	replaced  map[string]bool    // directories whose records Applied changed since the last build began
 	explained map[string]request // what requests and the applier told of lately
 	watch     watcher            // nil: nobody watches
@@ -100,7 +101,7 @@ func Open(o Options) (*Folder, error) {
 	}
 	f := &Folder{
 		o: o, wake: make(chan struct{}, 1), blind: scanWhenBlind, dirty: &marks{},
-		trouble: make(map[string]Trouble), links: make(map[inode][16]byte),
+		trouble: make(map[string]Trouble), links: make(map[inode][16]byte), names: newLinkNames(),
 		replaced: make(map[string]bool), explained: make(map[string]request),
 	}
 	st, err := f.lstat("")

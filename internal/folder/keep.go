@@ -334,8 +334,11 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 		case f.stands(c):
 			f.dirty.clear(c.Path)
 		}
-		if c.Entry != nil && c.Entry.Link != [16]byte{} {
+		if c.Entry == nil || c.Entry.Link == [16]byte{} {
+			f.names.remove(c.Path)
+		} else {
 			f.links[f.inodeOf(c.Sig)] = c.Entry.Link
+			f.names.add(c.Path, f.inodeOf(c.Sig))
 		}
 	}
 	for _, dir := range dirs {

@@ -31,10 +31,17 @@ func (f *Folder) longDev(dev uint64) uint64 {
 // group sets the hard-link group of an entry: that of its inode if it has one,
 // else a new one, the same for all its names.
 func (b *build) group(j *job, e *versions.Entry, st disk.Stat) {
-	if st.Links < 2 || e.Kind == versions.Dir {
+	if e.Kind == versions.Dir {
+		return
+	}
+	if st.Links < 2 {
+		if j.old != nil && j.old.flags&childLinked != 0 {
+			b.f.unnamed(j.path)
+		}
 		return
 	}
 	key := b.f.inodeOf(st.Sig)
+	b.f.named(j.path, key)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if id, ok := b.links[key]; ok {
@@ -61,4 +68,16 @@ func (f *Folder) linkOf(key inode) ([16]byte, bool) {
 	defer f.mu.Unlock()
 	group, ok := f.links[key]
 	return group, ok
+}
+
+func (f *Folder) named(path string, key inode) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names.add(path, key)
+}
+
+func (f *Folder) unnamed(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names.remove(path)
 }

@@ -33,6 +33,7 @@ type scan struct {
 
 	mu    sync.Mutex // guards all below
 	links map[inode][16]byte
+	names *linkNames
 	came  map[uint64]string // new directories by inode
 	went  map[uint64]string // recorded directories that are gone
 }
@@ -56,7 +57,7 @@ func (f *Folder) Scan(ctx context.Context, progress func(entries int64)) error {
 	}
 	s := &scan{
 		f: f, root: root, now: f.o.Now(), seed: maphash.MakeSeed(),
-		links: make(map[inode][16]byte), came: make(map[uint64]string), went: make(map[uint64]string),
+		links: make(map[inode][16]byte), names: newLinkNames(), came: make(map[uint64]string), went: make(map[uint64]string),
 	}
 	if err := s.run(ctx, progress); err != nil {
 		return fmt.Errorf("scan %s: %w", f.o.Root.Path(), err)
@@ -67,6 +68,9 @@ func (f *Folder) Scan(ctx context.Context, progress func(entries int64)) error {
 	}
 	f.mu.Lock()
 	f.links = s.links
+	for path, key := range s.names.inode { // to what builds have found meanwhile
+		f.names.add(path, key)
+	}
 	f.mu.Unlock()
 	if s.sum.Load() == 0 {
 		return nil
@@ -258,7 +262,9 @@ func (s *scan) recorded(dir string, r *record, c *child) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.links[inode{r.dev, c.sig.Ino}] = e.Link
+	key := inode{r.dev, c.sig.Ino}
+	s.links[key] = e.Link
+	s.names.add(join(dir, c.name), key)
 }
 
 // compare looks at one recorded name.

@@ -118,6 +118,9 @@ func (b *build) vanish(t *task, old *child, path string) {
 		b.bury(join(t.base, old.name), path)
 	}
 	b.removed.Add(1)
+	if was.Link != [16]byte{} {
+		b.f.unnamed(path)
+	}
 	if was.Kind == versions.Dir {
 		b.removed.Add(was.Count)
 	}
