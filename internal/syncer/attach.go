@@ -195,7 +195,8 @@ func (s *Syncer) adopt(ctx context.Context, root versions.Entry, skip map[string
 		if err != nil {
 			return err
 		}
-		if kind, _ := st.Kind(); kind != e.Kind || kind == versions.File && st.Size != e.Size {
+		// One that somebody has written meanwhile has another time: it is read.
+		if kind, _ := st.Kind(); kind != e.Kind || kind == versions.File && (st.Size != e.Size || st.MTime != e.MTime) {
 			return nil
 		}
 		list = append(list, folder.Applied{Path: path, Entry: &e, Sig: st.Sig})
