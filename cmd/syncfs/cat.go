@@ -31,7 +31,7 @@ func newCatCommand(e *env) *cobra.Command {
 			})
 		}),
 	}
-	o.add(cmd)
+	o.add(cmd.Flags())
 	return cmd
 }
 

@@ -44,7 +44,7 @@ every version that ever was. The last part of PATH may be a pattern (quote it).
 			return runFind(ctx, e, o, arg)
 		}),
 	}
-	o.add(cmd)
+	o.add(cmd.Flags())
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "only names that match this `pattern`: * any characters, ? one, [a-z] one of")
 	f.StringVar(&o.kind, "type", "", "only this `kind`: f (files), d (directories), l (symlinks)")

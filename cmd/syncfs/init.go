@@ -17,9 +17,9 @@ type setupOptions struct {
 }
 
 func (o *setupOptions) add(e *env, cmd *cobra.Command, what string) {
-	o.key.add(cmd, "the server's access key")
-	o.passphrase.add(cmd, "", what)
-	o.passphrase.addKeyring(cmd)
+	o.key.add(cmd.Flags(), "the server's access key")
+	o.passphrase.add(cmd.Flags(), "", what)
+	o.passphrase.addKeyring(cmd.Flags())
 	cmd.Flags().StringVar(&o.pin, "fingerprint", "", "trust the server's certificate with this `fingerprint` (the server prints it)")
 	cmd.Flags().StringVar(&o.label, "label", "", "`name` of this machine in the list of keys (the host's name)")
 	e.addJSON(cmd)

@@ -77,7 +77,7 @@ func newKeyAddCommand(e *env) *cobra.Command {
 			})
 		}),
 	}
-	p.add(cmd, "new-", "new passphrase")
+	p.add(cmd.Flags(), "new-", "new passphrase")
 	cmd.Flags().StringVar(&label, "label", "", "`name` of the key in the list")
 	e.addJSON(cmd)
 	return cmd
@@ -153,7 +153,7 @@ connected.`,
 		Args: rangeArgs(1),
 		RunE: runE(func(ctx context.Context, args []string) error { return runKeyPasswd(ctx, e, p, args) }),
 	}
-	p.add(cmd, "new-", "new passphrase")
+	p.add(cmd.Flags(), "new-", "new passphrase")
 	e.addJSON(cmd)
 	return cmd
 }

@@ -34,7 +34,7 @@ func newLsCommand(e *env) *cobra.Command {
 		Args: rangeArgs(1),
 		RunE: runE(func(ctx context.Context, args []string) error { return runLs(ctx, e, o, append(args, ".")[0]) }),
 	}
-	o.add(cmd)
+	o.add(cmd.Flags())
 	cmd.Flags().BoolVarP(&o.long, "long", "l", false, "also mode, owner, size and time")
 	cmd.Flags().BoolVarP(&o.recursive, "recursive", "R", false, "also everything below")
 	e.addJSON(cmd)

@@ -36,7 +36,7 @@ directory.`,
 		Args: rangeArgs(2),
 		RunE: runE(func(ctx context.Context, args []string) error { return runMount(ctx, e, o, args) }),
 	}
-	o.add(cmd)
+	o.add(cmd.Flags())
 	cmd.Flags().BoolVarP(&o.detach, "detach", "d", false, "return once it is mounted")
 	cmd.Flags().BoolVar(&o.all, "all", false, "mount all folders of this machine")
 	return cmd

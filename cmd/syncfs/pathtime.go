@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/versions"
@@ -26,8 +26,8 @@ time apart from the path.`
 // atFlag is the other way to say a time.
 type atFlag struct{ at string }
 
-func (a *atFlag) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&a.at, "at", "", "the `time`, apart from the path")
+func (a *atFlag) add(flags *pflag.FlagSet) {
+	flags.StringVar(&a.at, "at", "", "the `time`, apart from the path")
 }
 
 // target is a parsed PATH[@TIME].

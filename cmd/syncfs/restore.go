@@ -47,7 +47,7 @@ it is first renamed to "NAME (before restore …)", so both are kept.
 		Args: exactArgs("PATH"),
 		RunE: runE(func(ctx context.Context, args []string) error { return runRestore(ctx, e, o, args[0]) }),
 	}
-	o.add(cmd)
+	o.add(cmd.Flags())
 	f := cmd.Flags()
 	f.StringVar(&o.target, "target", "", "write to this `directory`, not to where it was")
 	f.BoolVar(&o.force, "force", false, "move what differs aside")

@@ -11,7 +11,7 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"github.com/zalando/go-keyring"
 	"golang.org/x/term"
 )
@@ -33,15 +33,15 @@ type passphraseFlags struct {
 }
 
 // add declares the flags; prefix tells two passphrases of one command apart.
-func (p *passphraseFlags) add(cmd *cobra.Command, prefix, what string) {
+func (p *passphraseFlags) add(flags *pflag.FlagSet, prefix, what string) {
 	p.prefix = prefix
-	cmd.Flags().StringVar(&p.file, prefix+"password-file", "", "read the "+what+" from this `file` (- is stdin)")
-	cmd.Flags().StringVar(&p.command, prefix+"password-command", "", "take the "+what+" from the output of this shell `command`")
+	flags.StringVar(&p.file, prefix+"password-file", "", "read the "+what+" from this `file` (- is stdin)")
+	flags.StringVar(&p.command, prefix+"password-command", "", "take the "+what+" from the output of this shell `command`")
 }
 
 // addKeyring declares --keyring.
-func (p *passphraseFlags) addKeyring(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&p.keyring, "keyring", false, "keep the passphrase in the desktop's keyring, and look for it there")
+func (p *passphraseFlags) addKeyring(flags *pflag.FlagSet) {
+	flags.BoolVar(&p.keyring, "keyring", false, "keep the passphrase in the desktop's keyring, and look for it there")
 }
 
 // variables are the environment's counterparts, most deliberate first.
@@ -194,9 +194,9 @@ func checkSecret(data []byte, from string) (string, error) {
 // repository, so an argument is allowed.
 type keyFlags struct{ key, file string }
 
-func (k *keyFlags) add(cmd *cobra.Command, what string) {
-	cmd.Flags().StringVar(&k.key, "key", "", what)
-	cmd.Flags().StringVar(&k.file, "key-file", "", "read the key from this `file`")
+func (k *keyFlags) add(flags *pflag.FlagSet, what string) {
+	flags.StringVar(&k.key, "key", "", what)
+	flags.StringVar(&k.file, "key-file", "", "read the key from this `file`")
 }
 
 // value is the key, "" when none is given.

@@ -47,7 +47,7 @@ connect.`,
 	f := cmd.Flags()
 	f.StringVar(&o.data, "data", "", "keep everything in this `directory`")
 	f.StringVar(&o.listen, "listen", "127.0.0.1:5000", "`address` to listen at (:5000 is every address of this machine)")
-	o.key.add(cmd, "accept this key, with all rights, as long as the server runs")
+	o.key.add(cmd.Flags(), "accept this key, with all rights, as long as the server runs")
 	f.BoolVar(&o.tls, "tls", false, "encrypt connections with a certificate of our own making")
 	f.StringVar(&o.tlsCert, "tls-cert", "", "encrypt connections with the certificate in this PEM `file`")
 	f.StringVar(&o.tlsKey, "tls-key", "", "PEM `file` with the certificate's key")

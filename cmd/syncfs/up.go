@@ -38,7 +38,7 @@ the user one is made, and shown once on the recovery sheet.`,
 		Args: rangeArgs(1),
 		RunE: runE(func(ctx context.Context, args []string) error { return runUp(ctx, e, o, args) }),
 	}
-	o.passphrase.add(cmd, "", "passphrase of a new repository")
+	o.passphrase.add(cmd.Flags(), "", "passphrase of a new repository")
 	cmd.Flags().StringVar(&o.add.name, "name", "", "`name` of the folder (the directory's name)")
 	cmd.Flags().BoolVar(&o.add.noMount, "no-mount", false, "do not mount it: watch it as a plain directory")
 	return cmd
