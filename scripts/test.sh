@@ -20,7 +20,7 @@ status=0
 start=$(date +%s)
 # What ran is shown by name; what it printed, only of what failed.
 set +e # the pipe's parts are looked at one by one
-go test -v -timeout 24m "$@" 2>&1 | tee "$work/log" | grep -aE '^ *--- |^(ok|FAIL|panic|fatal error|#|go: )'
+go test -v -timeout 24m "$@" 2>&1 | tee "$work/log" | grep --line-buffered -aE '^ *--- |^(ok|FAIL|panic|fatal error|#|go: )'
 status=${PIPESTATUS[0]}
 set -e
 if [ "$status" != 0 ]; then

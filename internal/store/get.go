@@ -43,9 +43,10 @@ func (s *Store) Get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, 
 }
 
 func (s *Store) get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, error) {
+	asked := s.o.Now()
 	places, err := s.places(ctx, id)
 	if err == nil && len(places) == 0 {
-		places, err = s.placesAnew(ctx, id)
+		places, err = s.placesAnew(ctx, id, asked)
 	}
 	if err != nil {
 		return nil, err
@@ -58,7 +59,7 @@ func (s *Store) get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]byte, 
 		return plain, err
 	}
 	// It may have been stored again since, in another pack.
-	anew, rerr := s.placesAnew(ctx, id)
+	anew, rerr := s.placesAnew(ctx, id, asked)
 	if rerr != nil {
 		return nil, err
 	}
@@ -146,15 +147,11 @@ func (s *Store) stale() {
 	s.refreshed = time.Time{}
 }
 
-// placesAnew looks again after reading what has come to the remote since.
-func (s *Store) placesAnew(ctx context.Context, id chunk.ID) ([]place, error) {
-	s.mu.Lock()
-	fresh := s.o.Now().Sub(s.refreshed) < missRefresh
-	s.mu.Unlock()
-	if fresh {
-		return nil, nil
-	}
-	if err := s.Refresh(ctx); err != nil {
+// placesAnew looks again after reading what has come to the remote. Only an
+// index that was read after the chunk was asked for proves that it is nowhere:
+// who asks may have its name from a head that moved a moment ago.
+func (s *Store) placesAnew(ctx context.Context, id chunk.ID, asked time.Time) ([]place, error) {
+	if err := s.refreshSince(ctx, asked); err != nil {
 		return nil, err
 	}
 	return s.places(ctx, id)

@@ -18,10 +18,7 @@ import (
 
 const (
 	maxIndexBlob = 64 << 20
-	// missRefresh is how fresh the index must be to believe that a chunk is
-	// nowhere.
-	missRefresh = time.Second
-	indexReads  = 8 // index blobs read at once
+	indexReads   = 8 // index blobs read at once
 )
 
 // prefixOf is the directory of an index blob's name, which is also what it is
@@ -74,6 +71,27 @@ func (s *Store) Refresh(ctx context.Context) error {
 		return err
 	}
 	defer release()
+	return s.refreshNow(ctx)
+}
+
+// refreshSince is Refresh unless one has begun after t.
+func (s *Store) refreshSince(ctx context.Context, t time.Time) error {
+	release, err := turn(ctx, s.refreshing)
+	if err != nil {
+		return err
+	}
+	defer release()
+	s.mu.Lock()
+	done := s.refreshed.After(t)
+	s.mu.Unlock()
+	if done {
+		return nil
+	}
+	return s.refreshNow(ctx)
+}
+
+// refreshNow needs the turn.
+func (s *Store) refreshNow(ctx context.Context) error {
 	// What a compaction replaces between the listing and the reading is gone
 	// then, and what replaced it is in the next listing.
 	for attempt := 0; ; attempt++ {
@@ -92,7 +110,7 @@ type listing struct {
 func (s *Store) refresh(ctx context.Context) error {
 	var l listing
 	var err error
-	known := s.knownIndex()
+	known, begun := s.knownIndex(), s.o.Now()
 	// Runs before deltas: what a compaction moves from deltas to a run between
 	// the two listings is seen twice or, the old ones being gone, asked for anew.
 	if l.runs, err = listNames(ctx, s.remote, runsPrefix); err != nil {
@@ -141,7 +159,7 @@ func (s *Store) refresh(ctx context.Context) error {
 	}
 	s.forget(known, l)
 	s.index.vouched = vouched
-	s.refreshed = s.o.Now()
+	s.refreshed = begun
 	return nil
 }
 

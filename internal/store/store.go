@@ -73,7 +73,7 @@ type Store struct {
 	// mu guards all below.
 	mu        sync.Mutex
 	index     index
-	refreshed time.Time                  // when Refresh was last done
+	refreshed time.Time                  // when the last Refresh that was done began
 	storing   map[chunk.ID]chan struct{} // chunks being put; closed when they are
 	current   [2]*openPack               // by class: data, tree
 	closing   map[*openPack]struct{}     // closed, not finished

@@ -421,3 +421,17 @@ func TestPutRefusesWhatItCannotKeep(t *testing.T) {
 		t.Error("a store without a spool took a chunk")
 	}
 }
+
+// A head that moved right after the index was read names chunks that this index
+// does not know: they must be found all the same, at once.
+func TestAChunkThatCameRightAfterARefreshIsFound(t *testing.T) {
+	remote, keys := blob.NewMem(nil), newKeys(t)
+	a, b := newMachine(t, remote, keys).open(), newMachine(t, remote, keys).open()
+	must(t, b.Refresh(t.Context()))
+	for seed := range uint64(3) {
+		data := noise(seed, 5000)
+		id := put(t, a, chunk.Data, data)
+		round(t, a)
+		wantChunk(t, b, chunk.Data, id, data)
+	}
+}
