@@ -11,7 +11,7 @@ FUZZTIME ?= 30s
 
 build:
 	@scripts/deps.sh build
-	go build -trimpath -o bin/syncfs ./cmd/syncfs
+	CGO_ENABLED=0 go build -trimpath -o bin/syncfs ./cmd/syncfs
 
 # A repository on this machine, and ~/Sync mounted. `bin/syncfs stop` ends it.
 run: build

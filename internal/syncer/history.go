@@ -56,8 +56,13 @@ func loadHistory(ctx context.Context, lines *line.Lines, chunks versions.Chunks,
 	if err != nil {
 		return nil, err
 	}
-	if !complete {
+	switch {
+	case !complete:
 		last = 0
+	case last > 0:
+		// A merge has the number of the side snapshots that were put just
+		// before it: the newest number known may have come without its merge.
+		last--
 	}
 	var list []meta.Snapshot
 	put := func() error {
