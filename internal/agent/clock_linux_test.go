@@ -54,7 +54,8 @@ func TestAClockThatIsSetBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := r.FileVersions(t.Context(), p)
-	if err != nil || len(list) != want {
+	// More where a look came between truncation and write: that is a state, too.
+	if err != nil || len(list) < want {
 		t.Fatalf("%d versions of %d, %v", len(list), want, err)
 	}
 	for i := range list[1:] {

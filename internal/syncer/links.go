@@ -14,7 +14,8 @@ func (a *applier) findLinks(ctx context.Context, to versions.Entry) error {
 	changing := map[string]bool{}
 	wanted := map[[16]byte]bool{}
 	for _, c := range a.plan.changes {
-		changing[c.Path] = true
+		// Where only attributes change the inode stays: it is in place.
+		changing[c.Path] = !onlyMeta(c)
 		if c.New.Link != [16]byte{} && !onlyMeta(c) {
 			wanted[c.New.Link] = true
 		}
