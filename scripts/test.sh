@@ -18,9 +18,10 @@ fi
 scripts/leftovers.sh >"$work/before"
 status=0
 start=$(date +%s)
+# One package at a time: they start servers, agents and mounts of their own.
 # What ran is shown by name; what it printed, only of what failed.
 set +e # the pipe's parts are looked at one by one
-go test -v -timeout 24m "$@" 2>&1 | tee "$work/log" | grep --line-buffered -aE '^ *--- |^(ok|FAIL|panic|fatal error|#|go: )'
+go test -v -p 1 -timeout 24m "$@" 2>&1 | tee "$work/log" | grep --line-buffered -aE '^ *--- |^(ok|FAIL|panic|fatal error|#|go: )'
 status=${PIPESTATUS[0]}
 set -e
 if [ "$status" != 0 ]; then
