@@ -2,6 +2,7 @@ package disk
 
 import (
 	"errors"
+	"math"
 
 	"golang.org/x/sys/unix"
 )
@@ -113,4 +114,21 @@ func (d *Dir) SyncDisk() error {
 		return d.fail("sync", "", err)
 	}
 	return nil
+}
+
+// Free is how many bytes and inodes users may still put on the disk that holds
+// d; what the disk does not bound is math.MaxInt64.
+func (d *Dir) Free() (bytes, inodes int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(d.fd, &st); err != nil {
+		return 0, 0, d.fail("statfs", "", err)
+	}
+	bytes, inodes = math.MaxInt64, math.MaxInt64
+	if st.Blocks > 0 {
+		bytes = int64(st.Bavail) * st.Bsize
+	}
+	if st.Files > 0 {
+		inodes = int64(st.Ffree)
+	}
+	return bytes, inodes, nil
 }

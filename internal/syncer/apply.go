@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -35,7 +36,7 @@ type applier struct {
 	options disk.CreateOptions
 	linkSig map[[16]byte]disk.Sig // what each of them is, as far as we put it there
 	left    []string              // what could not be done now: changed or open here
-	failed  []error               // what could not be done at all
+	failed  *unapplied            // what could not be done at all; nil: nothing
 	done    Activity
 }
 
@@ -96,18 +97,7 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []str
 			return nil, err
 		}
 	}
-	return a.left, firstOf(a.failed)
-}
-
-// firstOf is one error for many.
-func firstOf(errs []error) error {
-	switch len(errs) {
-	case 0:
-		return nil
-	case 1:
-		return errs[0]
-	}
-	return fmt.Errorf("%w (and %d more)", errs[0], len(errs)-1)
+	return a.left, a.failure()
 }
 
 // stagedChange is a change on its way: what is staged for it, if anything.
@@ -116,12 +106,13 @@ type stagedChange struct {
 	name string   // in staging
 	sig  disk.Sig // of what is staged
 	link bool     // it is made as a hard link when its turn comes
+	err  error    // why it could not be staged
 }
 
 // batch stages the content of some changes, makes it durable, and makes the
 // changes visible.
 func (a *applier) batch(ctx context.Context, changes []versions.Change) (err error) {
-	list := make([]stagedChange, len(changes))
+	list := a.prepare(changes)
 	defer func() {
 		// What is staged for a new name and has not got it is ours alone. Of
 		// the others the sweep decides: it may be what a program wrote.
@@ -131,21 +122,29 @@ func (a *applier) batch(ctx context.Context, changes []versions.Change) (err err
 			}
 		}
 	}()
-	a.prefetch(ctx, changes)
+	a.prefetch(ctx, list)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(stagers)
-	for i, c := range changes {
-		list[i].Change = c
-		if onlyMeta(c) || c.New.Kind == versions.Dir {
-			continue
-		}
-		list[i].name = a.s.stageName()
-		if list[i].link = a.isLink(c); list[i].link {
+	for i := range list {
+		c := &list[i]
+		if c.name == "" || c.link {
 			continue // made when what it links to is in place
 		}
-		g.Go(func() error { return a.create(gctx, &list[i]) })
+		g.Go(func() error {
+			if c.err = a.create(gctx, c); about(c.err) {
+				return nil
+			}
+			return c.err
+		})
 	}
 	err = g.Wait()
+	list = slices.DeleteFunc(list, func(c stagedChange) bool {
+		if about(c.err) {
+			a.fail(c.Path, c.err)
+			a.count(c.Change)
+		}
+		return about(c.err)
+	})
 	if err == nil {
 		err = a.s.syncStage(a.stage)
 	}
@@ -168,6 +167,26 @@ func (a *applier) batch(ctx context.Context, changes []versions.Change) (err err
 		return err
 	}
 	return a.show(ctx, list, func(c stagedChange) bool { return !isDir(c) })
+}
+
+// prepare names what has to be staged for changes, as far as there is room.
+func (a *applier) prepare(changes []versions.Change) []stagedChange {
+	list := make([]stagedChange, 0, len(changes))
+	room := a.room()
+	for _, c := range changes {
+		s := stagedChange{Change: c}
+		if !onlyMeta(c) && c.New.Kind != versions.Dir {
+			s.name = a.s.stageName()
+			s.link = a.isLink(c)
+			if !s.link && !room.take(*c.New) {
+				a.fail(c.Path, syscall.ENOSPC)
+				a.count(c)
+				continue
+			}
+		}
+		list = append(list, s)
+	}
+	return list
 }
 
 // show makes those changes of a batch visible that which picks, and records
@@ -326,14 +345,14 @@ func (a *applier) dirs(ctx context.Context) error {
 // note decides what an error of one path means: nil when the rest goes on.
 func (a *applier) note(path string, err error) error {
 	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), isFull(err):
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("%s: %w", path, err)
 	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EEXIST), errors.Is(err, syscall.ENOTEMPTY), missing(err):
 		a.s.o.Logger.Debug("a path waits", "path", path, "err", err)
 		a.left = append(a.left, path)
 		a.s.o.Disk.Changed(path) // so that the next look says how it is now
 	default:
-		a.failed = append(a.failed, fmt.Errorf("%s: %w", path, err))
+		a.fail(path, err)
 	}
 	return nil
 }
@@ -347,10 +366,10 @@ func (a *applier) count(c versions.Change) {
 }
 
 // prefetch asks for the chunks of a batch in few requests.
-func (a *applier) prefetch(ctx context.Context, changes []versions.Change) {
+func (a *applier) prefetch(ctx context.Context, list []stagedChange) {
 	var ids []chunk.ID
-	for _, c := range changes {
-		if needsContent(c) {
+	for _, c := range list {
+		if needsContent(c.Change) && !c.link {
 			for _, p := range c.New.Pieces {
 				ids = append(ids, p.ID)
 			}

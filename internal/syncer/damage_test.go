@@ -12,6 +12,7 @@ import (
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/store"
 	"github.com/syncfs/syncfs/internal/syncer"
 )
 
@@ -113,4 +114,47 @@ func TestACommitThatOthersWentOnFromIsNoOtherLine(t *testing.T) {
 	}
 	hold.Close()
 	together(t, a, b)
+}
+
+func TestDamagedContentOfOneFileHindersNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.machine("a").start()
+	a.write("bad", random(100_000))
+	a.flush()
+	packs := w.packs()
+	a.write("good", random(100_000))
+	a.write("dir/also", "fine")
+	a.flush()
+	damaged := 0
+	for _, name := range packs {
+		if info, err := w.mem.Stat(context.Background(), name); err == nil && info.Size > 100_000 {
+			w.flip(name)
+			damaged++
+		}
+	}
+	if damaged != 1 {
+		t.Fatalf("%d packs are damaged", damaged)
+	}
+	b := w.machine("b").start()
+	eventually(t, "the others come", func() bool {
+		tree := b.tree()
+		return tree["good"] == a.tree()["good"] && tree["dir/also"] == "fine"
+	})
+	eventually(t, "status names the file", func() bool {
+		for _, x := range b.run.s.Status().Trouble {
+			if x.Path == "bad" && errors.Is(x.Err, store.ErrCorrupt) {
+				return true
+			}
+		}
+		return false
+	})
+	if _, ok := b.tree()["bad"]; ok {
+		t.Error("a half of it is visible")
+	}
+	a.write("bad", "written anew")
+	together(t, a, b)
+	if list := b.run.s.Status().Trouble; len(list) > 0 {
+		t.Errorf("still told: %v", list)
+	}
 }

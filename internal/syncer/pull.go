@@ -135,6 +135,7 @@ func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Fol
 		return err
 	}
 	left, err := s.apply(ctx, local, head.Root)
+	s.tellUnapplied(err)
 	if err != nil {
 		return fmt.Errorf("apply snapshot %s: %w", head.Instant, err)
 	}

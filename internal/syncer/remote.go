@@ -42,6 +42,8 @@ func (s *Syncer) nextTry() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case s.failures > 0 && s.status.unapplied != nil:
+		return min(backoff(s.failures), retryHere)
 	case s.failures > 0:
 		return backoff(s.failures)
 	case s.status.waiting:

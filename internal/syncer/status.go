@@ -36,7 +36,8 @@ type Status struct {
 	Activity     Activity
 
 	buildErr, remoteErr error
-	damaged             error // part of the history
+	damaged             error            // part of the history
+	unapplied           []folder.Trouble // paths that could not be put here
 	full, refused       bool
 	ready               bool
 	buildFailures       int    // in a row
@@ -61,6 +62,7 @@ func (s *Syncer) Status() Status {
 	if st.damaged != nil {
 		trouble = append(trouble, folder.Trouble{Err: fmt.Errorf("a part of the history cannot be read: %w", st.damaged)})
 	}
+	trouble = append(trouble, st.unapplied...)
 	st.PendingFiles, st.PendingBytes, st.Trouble = files, bytes, trouble
 	st.Queued = len(s.queue.entries)
 	st.Err = st.remoteErr
