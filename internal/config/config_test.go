@@ -108,3 +108,40 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestADurationIsReadAsPeopleWriteIt(t *testing.T) {
+	tests := []struct {
+		text string
+		want time.Duration // -1: refused
+	}{
+		{"500ms", 500 * time.Millisecond},
+		{"10m", 10 * time.Minute},
+		{"1h30m", 90 * time.Minute},
+		{"30d", 30 * 24 * time.Hour},
+		{"2w", 14 * 24 * time.Hour},
+		{"1w2d3h", 9*24*time.Hour + 3*time.Hour},
+		{"0s", 0},
+		{"", -1},
+		{"30", -1},
+		{"-1h", -1},
+		{"month", -1},
+	}
+	for _, tt := range tests {
+		var d config.Duration
+		err := d.Set(tt.text)
+		if (err != nil) != (tt.want < 0) {
+			t.Errorf("%q: %v", tt.text, err)
+			continue
+		}
+		if err != nil {
+			continue
+		}
+		if time.Duration(d) != tt.want {
+			t.Errorf("%q is %v, want %v", tt.text, time.Duration(d), tt.want)
+		}
+		var again config.Duration
+		if err := again.Set(d.String()); err != nil || again != d {
+			t.Errorf("%q is written as %q, which reads as %v, %v", tt.text, d, time.Duration(again), err)
+		}
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/xhit/go-str2duration/v2"
 )
 
 // Size is a number of bytes, written as "2GiB", "500MB" or "1048576".
@@ -61,21 +63,31 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10) + "B"
 }
 
-// Duration is a time span, written as "1s" or "500ms".
+// Duration is a time span, written as "500ms", "10m" or "30d": what
+// time.ParseDuration reads, and days and weeks. It is a pflag.Value.
 type Duration time.Duration
 
-// UnmarshalText is time.ParseDuration.
+// UnmarshalText reads a span that is not negative.
 func (d *Duration) UnmarshalText(text []byte) error {
-	v, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("%q is not a time span: write it as 1s or 500ms", text)
+	v, err := str2duration.ParseDuration(string(text))
+	if err != nil || v < 0 {
+		return fmt.Errorf("%q is not a time span: write it as 500ms, 10m, 2h or 30d", text)
 	}
 	*d = Duration(v)
 	return nil
 }
 
+// Set is UnmarshalText of a flag.
+func (d *Duration) Set(text string) error { return d.UnmarshalText([]byte(text)) }
+
+// Type names the flag's argument.
+func (d *Duration) Type() string { return "duration" }
+
+// String is what Set reads, in the largest units that fit.
+func (d Duration) String() string { return str2duration.String(time.Duration(d)) }
+
 // MarshalText writes what UnmarshalText reads.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
 // Choice is a question that the machine may answer.
 type Choice string

@@ -70,6 +70,7 @@ var only = []outsider{
 	{"github.com/klauspost/compress", []string{"internal/seal"}, "compression is part of the format"},
 	{"github.com/prometheus", []string{"remote"}, "metrics are the server's"},
 	{"github.com/cenkalti/backoff", []string{"remote"}, "retries are the client's alone: above it, an error has been retried"},
+	{"github.com/xhit/go-str2duration", []string{"internal/config"}, "one package reads what a user may set"},
 	{"github.com/BurntSushi/toml", []string{"internal/config"}, "one package reads the configuration"},
 	{"github.com/spf13", []string{"cmd/syncfs"}, "the command line is the command's"},
 	{"github.com/schollz/progressbar", []string{"cmd/syncfs"}, "only the command prints"},
