@@ -24,9 +24,10 @@ import (
 //	server/tls.pem      self-signed certificate and key
 //	server/operations.jsonl
 //	server/partial/     unfinished uploads
-//	uploads/            reserved for plain files
+//	uploads/            plain files: Uploads
 type Data struct {
 	Store      *blob.Dir
+	Uploads    *Uploads
 	Tokens     *Tokens
 	Operations *Operations
 
@@ -66,10 +67,8 @@ func OpenData(dir string, o DataOptions) (_ *Data, err error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	for _, sub := range []string{"server/partial", "uploads"} {
-		if err := atomicfile.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			return nil, fmt.Errorf("open data directory: %w", err)
-		}
+	if err := atomicfile.MkdirAll(filepath.Join(dir, "server/partial"), 0o700); err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	d := &Data{dir: dir, o: o}
 	if err := d.takeLock(); err != nil {
@@ -86,6 +85,12 @@ func OpenData(dir string, o DataOptions) (_ *Data, err error) {
 	if d.Operations, err = OpenOperations(filepath.Join(dir, "server", "operations.jsonl"), o.Now, o.Logger); err != nil {
 		return nil, err
 	}
+	if d.Uploads, err = OpenUploads(UploadDir(dir), o.Now, o.Logger); err != nil {
+		return nil, err
+	}
+	if err = d.Uploads.sweepTemp(); err != nil {
+		return nil, err
+	}
 	d.Store, err = blob.OpenDir(filepath.Join(dir, "repo"), blob.DirOptions{Now: o.Now, Logger: o.Logger})
 	return d, err
 }
@@ -94,10 +99,13 @@ func OpenData(dir string, o DataOptions) (_ *Data, err error) {
 // while it is served.
 func TokenFile(dir string) string { return filepath.Join(dir, "server", "tokens.json") }
 
+// UploadDir is where the plain files of a data directory lie: see Uploads.
+func UploadDir(dir string) string { return filepath.Join(dir, "uploads") }
+
 // ServerOptions are those of a Server on this directory.
 func (d *Data) ServerOptions() ServerOptions {
 	return ServerOptions{
-		Store: d.Store, Tokens: d.Tokens, Operations: d.Operations,
+		Store: d.Store, Uploads: d.Uploads, Tokens: d.Tokens, Operations: d.Operations,
 		PartialDir: filepath.Join(d.dir, "server", "partial"),
 		Logger:     d.o.Logger, Now: d.o.Now,
 	}

@@ -70,6 +70,12 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener, config *tls.Config)
 			}
 		}
 	})
+	if s.o.Uploads != nil {
+		group.Go(func() error {
+			s.o.Uploads.sweepLoop(inner, s.o.KeepUploads)
+			return nil
+		})
+	}
 	group.Go(func() error {
 		<-inner.Done()
 		return s.shutDown(server)

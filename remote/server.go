@@ -20,6 +20,7 @@ import (
 // them all.
 type ServerOptions struct {
 	Store      blob.Store
+	Uploads    *Uploads // the File Storage API; nil: there is none
 	Tokens     *Tokens
 	PartialDir string               // unfinished uploads; on the store's disk, of one server only
 	Operations *Operations          // nil: kept in memory
@@ -31,8 +32,14 @@ type ServerOptions struct {
 	// PrivateMetrics asks for a key at /metrics, which holds no names.
 	PrivateMetrics bool
 
+	// KeepUploads is how long uploads that were replaced or deleted are kept;
+	// 0: 30 days.
+	KeepUploads time.Duration
+
 	Limits Limits
 }
+
+const keepUploads = 30 * 24 * time.Hour
 
 // Limits of a Server; zero fields get the defaults named.
 type Limits struct {
@@ -105,6 +112,9 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.Version == "" {
 		o.Version = buildVersion()
 	}
+	if o.KeepUploads == 0 {
+		o.KeepUploads = keepUploads
+	}
 	o.Limits.defaults()
 	if err := os.MkdirAll(o.PartialDir, 0o700); err != nil {
 		return nil, err
@@ -158,6 +168,9 @@ func (s *Server) routes() http.Handler {
 	need(RoleAppend, "DELETE /v1/heads/{folder}/turn", s.endTurn)
 	need(RoleRead, "GET /v1/events", s.events)
 	need(RoleAdmin, "GET /v1/operations", s.operations)
+	if s.o.Uploads != nil {
+		s.storageRoutes(mux)
+	}
 
 	open("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

@@ -90,3 +90,19 @@ func copySteadily(w http.ResponseWriter, r io.Reader, size int64, stall time.Dur
 	}
 	return nil
 }
+
+// steadyWriter cuts an answer only when no byte of it got through for the stall
+// time.
+type steadyWriter struct {
+	http.ResponseWriter
+	stall time.Duration
+}
+
+// Unwrap lets http.ResponseController through.
+func (w *steadyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *steadyWriter) Write(p []byte) (int, error) {
+	// An error means that there are no deadlines here, as with a recorder.
+	_ = http.NewResponseController(w.ResponseWriter).SetWriteDeadline(time.Now().Add(w.stall))
+	return w.ResponseWriter.Write(p)
+}

@@ -93,6 +93,7 @@ test | bench)
 	want getfattr attr
 	want setfacl acl
 	want git git
+	want curl curl
 	want sqlite3 sqlite3
 	[ -n "$(ls -d /usr/lib/postgresql/*/bin/initdb 2>/dev/null)" ] || missing+=(postgresql)
 	want fio fio

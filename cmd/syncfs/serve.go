@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -24,6 +25,7 @@ type serveOptions struct {
 	tlsCert string
 	tlsKey  string
 	json    bool
+	keep    config.Duration
 }
 
 func newServeCommand(e *env) *cobra.Command {
@@ -52,7 +54,9 @@ connect.`,
 	f.StringVar(&o.tlsCert, "tls-cert", "", "encrypt connections with the certificate in this PEM `file`")
 	f.StringVar(&o.tlsKey, "tls-key", "", "PEM `file` with the certificate's key")
 	f.BoolVar(&o.json, "log-json", false, "log in JSON")
-	cmd.AddCommand(newTokenCommand(e))
+	o.keep = config.Duration(30 * 24 * time.Hour)
+	f.Var(&o.keep, "keep-uploads", "how long files of the File Storage API stay recoverable after they were replaced or deleted")
+	cmd.AddCommand(newTokenCommand(e), newUploadsCommand(e))
 	return cmd
 }
 
@@ -90,17 +94,14 @@ func runServe(ctx context.Context, e *env, o serveOptions) (err error) {
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	server, err := remote.NewServer(withVersion(data.ServerOptions()))
+	options := data.ServerOptions()
+	options.Version, options.KeepUploads = buildInfo().Version, time.Duration(o.keep)
+	server, err := remote.NewServer(options)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
 	e.announce(ln, dir, fingerprint, first)
 	return server.Serve(ctx, ln, config)
-}
-
-func withVersion(o remote.ServerOptions) remote.ServerOptions {
-	o.Version = buildInfo().Version
-	return o
 }
 
 // dataDir is where the server keeps everything: --data or SYNCFS_DATA.
