@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"sort"
@@ -88,8 +89,8 @@ func (s *Syncer) planDirs(ctx context.Context, p *plan, touched map[string]bool,
 		if !ok {
 			var err error
 			e, err = s.o.Trees.Resolve(ctx, to, dir)
-			if missing(err) {
-				continue // it goes as well
+			if missing(err) || errors.Is(err, versions.ErrNotDir) {
+				continue // it goes as well, or what it was in becomes a file
 			}
 			if err != nil {
 				return err
