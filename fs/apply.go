@@ -226,8 +226,8 @@ func (a *applier) checkRename(from, to string) error {
 	if staged(to) {
 		path = from
 	}
-	if s.Op == disk.Move {
-		if err := a.l.o.Gate.Check(disk.Move, from); err != nil {
+	if s.Op == disk.Move || s.Op == disk.Swap {
+		if err := a.l.o.Gate.Check(s.Op, from); err != nil {
 			return unix.EBUSY
 		}
 	}

@@ -81,13 +81,17 @@ func takeStep(root *disk.Root, stage int, s disk.Step) error {
 		return unix.Renameat2(stage, s.Staged, parent, name, unix.RENAME_EXCHANGE)
 	case disk.Remove:
 		return unix.Renameat2(parent, name, stage, s.Staged, unix.RENAME_NOREPLACE)
-	case disk.Move:
+	case disk.Move, disk.Swap:
 		from, old, err := root.Parent(s.From)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(from)
-		return unix.Renameat2(from, old, parent, name, unix.RENAME_NOREPLACE)
+		flags := uint(unix.RENAME_NOREPLACE)
+		if s.Op == disk.Swap {
+			flags = unix.RENAME_EXCHANGE
+		}
+		return unix.Renameat2(from, old, parent, name, flags)
 	case disk.MakeDir:
 		if err := unix.Mkdirat(parent, name, s.Meta.Mode&0o777); err != nil {
 			return err

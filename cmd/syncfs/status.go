@@ -95,6 +95,9 @@ func (e *env) printStatus(s agent.Status) error {
 		if f.Error != "" {
 			fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, clean(f.Error))
 		}
+		if f.Conflicts > 0 {
+			e.say("  %s: `syncfs conflicts %s` lists the conflict copies", f.Name, f.Name)
+		}
 	}
 	if !s.Online {
 		why := s.Error
@@ -122,6 +125,9 @@ func stateText(f agent.FolderStatus) string {
 	}
 	if n := warnings(f.Problems); n > 0 {
 		parts = append(parts, count(int64(n), "problem", "problems"))
+	}
+	if f.Conflicts > 0 {
+		parts = append(parts, count(int64(f.Conflicts), "conflict", "conflicts"))
 	}
 	if a := f.Activity; a != nil {
 		text := stageText(a.Stage)

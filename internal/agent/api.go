@@ -85,6 +85,7 @@ type FolderStatus struct {
 	LastSync     time.Time `json:"last_sync"`       // when the remote last had everything
 	Error        string    `json:"error,omitempty"` // the last one, if it still holds
 	Problems     []Problem `json:"problems,omitempty"`
+	Conflicts    int       `json:"conflicts"` // conflict copies in the tree
 	Activity     *Progress `json:"activity,omitempty"`
 }
 

@@ -31,6 +31,8 @@ type mounting interface {
 type host struct {
 	a      *Agent
 	folder registered
+	copies *copies
+	due    chan struct{} // the tree has changed: look for conflict copies
 
 	mu      sync.Mutex // guards all below
 	cancel  context.CancelFunc
@@ -49,7 +51,10 @@ const retryServe = 5 * time.Second
 
 // newHost makes a folder known; start serves it.
 func (a *Agent) newHost(f registered) *host {
-	h := &host{a: a, folder: f, first: make(chan struct{}), once: &sync.Once{}}
+	h := &host{
+		a: a, folder: f, first: make(chan struct{}), once: &sync.Once{},
+		copies: &copies{trees: a.trees, db: a.db.Folder(f.ID)}, due: make(chan struct{}, 1),
+	}
 	if f.Stopped {
 		close(h.first)
 		h.once.Do(func() {})
@@ -256,6 +261,10 @@ func (h *host) work(ctx context.Context, d *folder.Folder, s *syncer.Syncer, m m
 		return s.Run(ctx)
 	})
 	g.Go(func() error {
+		h.copies.follow(ctx, h.due, s.Root, func(err error) { h.a.log.Warn("conflict copies", "folder", h.folder.Name, "err", err) })
+		return nil
+	})
+	g.Go(func() error {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -343,6 +352,7 @@ func (h *host) note(op syncer.Operation) {
 		o.Instant = op.Instant.String()
 	}
 	h.a.ops.add(o)
+	kick(h.due)
 }
 
 // history is the folder's part of the database.
@@ -368,6 +378,7 @@ func (h *host) status() FolderStatus {
 	case started && !ready:
 		st.State = StateStarting
 	}
+	st.Conflicts = h.copies.count()
 	return st
 }
 

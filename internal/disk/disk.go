@@ -93,6 +93,7 @@ const (
 	MakeDir               // make directory Path with Mode
 	SetMeta               // mode, owner, times, xattrs of Meta onto Path
 	Move                  // rename From to Path, where nothing may be
+	Swap                  // exchange From and Path
 	Tidy                  // nothing is staged any more: a staging directory that users see may go
 )
 
@@ -105,7 +106,7 @@ type Step struct {
 	Op     Op
 	Path   string // relative to the folder, slash-separated
 	Staged string // a name in the staging directory
-	From   string // Move
+	From   string // Move, Swap
 	Meta   Meta   // MakeDir, SetMeta
 }
 

@@ -35,12 +35,15 @@ func (r *Root) Do(stage *Dir, s Step) ([]Note, error) {
 	case SetMeta:
 		_, notes, err := dir.SetMeta(name, s.Meta)
 		return notes, err
-	case Move:
+	case Move, Swap:
 		from, old, err := r.parent(s.From)
 		if err != nil {
 			return nil, err
 		}
 		defer from.Close()
+		if s.Op == Swap {
+			return nil, from.Exchange(old, dir, name)
+		}
 		return nil, from.Rename(old, dir, name)
 	}
 	return nil, fmt.Errorf("step %d on %s: there is no such step", s.Op, s.Path)

@@ -21,6 +21,7 @@ import (
 //	r F PATH 0 n   directory record (a value in pieces); PATH itself, for its order
 //	n F            the highest number known (8 bytes)
 //	c F            set when no older snapshot is missing
+//	x F n          the root of a tree and the conflict copies in it (a value in pieces)
 //
 // A snapshot is written in the order m, d, i, s, and n after all of them are
 // synced: what n covers is complete.
@@ -40,10 +41,11 @@ const (
 	recordKind   = 'r'
 	numberKind   = 'n'
 	completeKind = 'c'
+	copiesKind   = 'x'
 )
 
 // allKinds is what Drop removes.
-const allKinds = "sidmrnc"
+const allKinds = "sidmrncx"
 
 const (
 	instantLen = 12
@@ -70,6 +72,7 @@ func (k keyspace) id(id chunk.ID) []byte   { return append(k.prefix(idKind), id[
 func (k keyspace) dirs(id chunk.ID) []byte { return append(k.prefix(dirsKind), id[:]...) }
 func (k keyspace) number() []byte          { return k.prefix(numberKind) }
 func (k keyspace) complete() []byte        { return k.prefix(completeKind) }
+func (k keyspace) copies() []byte          { return k.prefix(copiesKind) }
 
 func (k keyspace) moment(d dirHash, at versions.Instant, id chunk.ID) []byte {
 	return append(appendInstant(k.moments(d), at), id[:]...)

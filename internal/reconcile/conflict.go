@@ -25,11 +25,11 @@ const (
 // content's hash is told, 8 but where that name is taken.
 func CopyName(name, host string, instant versions.Instant, content [32]byte, digits int) string {
 	stem, ext := splitName(name)
-	middle := fmt.Sprintf(" (conflict %s %s %s)", cleanHost(host), instant, hex.EncodeToString(content[:])[:digits])
+	middle := fmt.Sprintf(" (conflict %s %s %s)", CleanHost(host), instant, hex.EncodeToString(content[:])[:digits])
 	return cutName(stem, maxCopyName-len(middle)-len(ext)) + middle + ext
 }
 
-var copyPattern = regexp.MustCompile(`(?s)^(.+) \(conflict .* \d{8}_\d{6}(?:_\d{2,})? [0-9a-f]{8,64}\)$`)
+var copyPattern = regexp.MustCompile(`(?s)^(.+) \(conflict (.*) (\d{8}_\d{6}(?:_\d{2,})?) ([0-9a-f]{8,64})\)$`)
 
 // splitName splits into what comes before and after the place of the bracket.
 func splitName(name string) (stem, ext string) {
@@ -43,17 +43,59 @@ func splitName(name string) (stem, ext string) {
 	return stem, ext
 }
 
-// IsCopy tells whether name is one that CopyName makes, and of which name.
-func IsCopy(name string) (of string, ok bool) {
+// Copy is what the name of a conflict copy tells.
+type Copy struct {
+	Of      string // the name that both contents had; its stem may have been cut
+	Cut     bool   // it may have been
+	Host    string // that wrote the content, as CleanHost spells it
+	Instant versions.Instant
+	Hash    string // the first digits of the content's
+}
+
+// ParseCopy reads a name that CopyName made.
+func ParseCopy(name string) (c Copy, ok bool) {
 	stem, ext := name, ""
 	if i := strings.LastIndexByte(name, '.'); i > 0 && len(name)-i <= maxExt && !strings.HasSuffix(name, ")") {
 		stem, ext = name[:i], name[i:]
 	}
 	m := copyPattern.FindStringSubmatch(stem)
 	if m == nil {
-		return "", false
+		return Copy{}, false
 	}
-	return m[1] + ext, true
+	at, err := versions.ParseInstant(m[3])
+	if err != nil {
+		return Copy{}, false
+	}
+	cut := len(name) > maxCopyName-utf8.UTFMax
+	return Copy{Of: m[1] + ext, Cut: cut, Host: m[2], Instant: at, Hash: m[4]}, true
+}
+
+// IsCopy tells whether name is one that CopyName makes, and of which name.
+func IsCopy(name string) (of string, ok bool) {
+	c, ok := ParseCopy(name)
+	return c.Of, ok
+}
+
+// Belongs tells whether a conflict copy whose name was cut may be one of name.
+func (c Copy) Belongs(name string) bool {
+	if _, copied := ParseCopy(name); copied {
+		return false
+	}
+	ofStem, ofExt := splitName(c.Of)
+	stem, ext := splitName(name)
+	return ext == ofExt && (stem == ofStem || c.Cut && strings.HasPrefix(stem, ofStem))
+}
+
+// OrdinaryName is a name for a conflict copy that stays beside the file that it
+// was in conflict with: STEM (HOST INSTANT).EXT, with the hash where digits says
+// so.
+func (c Copy) OrdinaryName(digits int) string {
+	stem, ext := splitName(c.Of)
+	middle := fmt.Sprintf(" (%s %s)", c.Host, c.Instant)
+	if digits > 0 {
+		middle = fmt.Sprintf(" (%s %s %s)", c.Host, c.Instant, c.Hash[:min(digits, len(c.Hash))])
+	}
+	return cutName(stem, maxCopyName-len(middle)-len(ext)) + middle + ext
 }
 
 // cutName cuts to n bytes, not inside a character.
@@ -69,8 +111,8 @@ func cutName(s string, n int) string {
 	return s[:n] // not UTF-8
 }
 
-// cleanHost is a host's name without what has no place in a file's.
-func cleanHost(host string) string {
+// CleanHost is a host's name without what has no place in a file's.
+func CleanHost(host string) string {
 	host = strings.Map(func(r rune) rune {
 		if r < ' ' || strings.ContainsRune(`/\:*?"<>|()`, r) || r == utf8.RuneError || r == 0x7f {
 			return '_'

@@ -51,17 +51,8 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []str
 	if p.empty() {
 		return nil, nil
 	}
-	stage := s.openStage()
+	a := s.newApplier(p)
 	defer s.tidyStage()
-	a := &applier{
-		s: s, plan: p, stage: disk.DirOf(stage), stageName: filepath.Base(stage.Name()),
-		links: map[[16]byte]string{}, linkSig: map[[16]byte]disk.Sig{},
-		options: disk.CreateOptions{Owner: os.Geteuid() == 0, Owners: s.o.Owners},
-	}
-	a.done = Activity{
-		Stage: "apply", TotalBytes: p.bytes,
-		TotalFiles: int64(len(p.changes) + len(p.gone) + len(p.giveWay)),
-	}
 	s.gateDirs(p)
 	defer s.gateDirs(nil)
 	defer s.activity(Activity{})
@@ -98,6 +89,20 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []str
 		}
 	}
 	return a.left, a.failure()
+}
+
+// newApplier makes the staging directory, which tidyStage lets go.
+func (s *Syncer) newApplier(p *plan) *applier {
+	stage := s.openStage()
+	return &applier{
+		s: s, plan: p, stage: disk.DirOf(stage), stageName: filepath.Base(stage.Name()),
+		links: map[[16]byte]string{}, linkSig: map[[16]byte]disk.Sig{},
+		options: disk.CreateOptions{Owner: os.Geteuid() == 0, Owners: s.o.Owners},
+		done: Activity{
+			Stage: "apply", TotalBytes: p.bytes,
+			TotalFiles: int64(len(p.changes) + len(p.gone) + len(p.giveWay)),
+		},
+	}
 }
 
 // stagedChange is a change on its way: what is staged for it, if anything.
@@ -205,7 +210,7 @@ func (a *applier) show(ctx context.Context, list []stagedChange, which func(stag
 		err := a.visible(ctx, &c)
 		if err == nil {
 			var sig disk.Sig
-			if sig, err = a.readBack(c); err == nil {
+			if sig, err = a.s.readBack(c); err == nil {
 				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig})
 				if c.New.Link != [16]byte{} {
 					a.links[c.New.Link], a.linkSig[c.New.Link] = c.Path, sig
@@ -329,7 +334,7 @@ func (a *applier) dirs(ctx context.Context) error {
 		err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.SetMeta, Path: d.path, Meta: disk.MetaOf(d.entry, a.options)})
 		var sig disk.Sig
 		if err == nil {
-			sig, err = a.readBack(stagedChange{Change: versions.Change{Path: d.path, New: &d.entry}})
+			sig, err = a.s.readBack(stagedChange{Change: versions.Change{Path: d.path, New: &d.entry}})
 		}
 		if err != nil {
 			if err := a.note(d.path, err); err != nil {
@@ -390,8 +395,8 @@ func (a *applier) unstage(name string) error {
 // readBack is the signature that the disk gives a path now. When a program has
 // put something else there meanwhile, or written into it, the path waits: that
 // must not be taken for what was staged.
-func (a *applier) readBack(c stagedChange) (disk.Sig, error) {
-	st, err := statBelow(a.s.o.Root, c.Path)
+func (s *Syncer) readBack(c stagedChange) (disk.Sig, error) {
+	st, err := statBelow(s.o.Root, c.Path)
 	if err != nil {
 		return disk.Sig{}, err
 	}

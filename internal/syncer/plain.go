@@ -90,7 +90,11 @@ func (p *Plain) Do(_ context.Context, step disk.Step) error {
 	if step.Op == disk.Tidy {
 		return p.tidy()
 	}
-	if err := p.gate(step.Op, step.Path); err != nil {
+	err := p.gate(step.Op, step.Path)
+	if err == nil && step.From != "" {
+		err = p.gate(step.Op, step.From)
+	}
+	if err != nil {
 		return fmt.Errorf("apply %s: %w: %w", step.Path, err, syscall.EBUSY)
 	}
 	if step.Path == "" && step.Op == disk.SetMeta {
@@ -102,7 +106,7 @@ func (p *Plain) Do(_ context.Context, step disk.Step) error {
 		_, _, err = top.SetSelfMeta(step.Meta)
 		return err
 	}
-	_, err := p.root.Do(disk.DirOf(p.Stage()), step)
+	_, err = p.root.Do(disk.DirOf(p.Stage()), step)
 	return err
 }
 

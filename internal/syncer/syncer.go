@@ -5,8 +5,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -113,6 +115,27 @@ func (s *Syncer) tip() (id chunk.ID, instant versions.Instant, root versions.Ent
 		return e.id, e.snapshot.Instant, e.snapshot.Root
 	}
 	return s.base.Snapshot, s.base.Instant, s.base.Root
+}
+
+// Root is the tree as it was captured or applied last.
+func (s *Syncer) Root() versions.Entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _, root := s.tip()
+	return root
+}
+
+// Look tells what is on the disk at path now: its kind, size and time.
+func (s *Syncer) Look(path string) (versions.Entry, error) {
+	st, err := statBelow(s.o.Root, path)
+	if errors.Is(err, syscall.ENOTDIR) {
+		err = fs.ErrNotExist // a directory on the way has become a file
+	}
+	if err != nil {
+		return versions.Entry{}, err
+	}
+	kind, _ := st.Kind()
+	return versions.Entry{Kind: kind, Size: st.Size, MTime: st.MTime}, nil
 }
 
 // Run works until ctx ends. The folder has been scanned (Attach) before.
