@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -47,6 +48,8 @@ type Client struct {
 	log       *slog.Logger
 	tries     int
 	stall     time.Duration
+	doubted   bool        // Doubt was called
+	silent    atomic.Bool // the server gives no sign of life
 	transport *http.Transport
 	up, down  *rate.Limiter // nil: no limit
 
@@ -98,6 +101,10 @@ func NewClient(o ClientOptions) (*Client, error) {
 		losses: map[string]losses{}, turns: map[string]string{},
 	}, nil
 }
+
+// Doubt tells, before the first request, that somebody has just found that the
+// server does not answer: it gets one short chance.
+func (c *Client) Doubt() { c.stall, c.doubted = min(c.stall, pingWithin), true }
 
 // Close closes connections that are not in use.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

@@ -23,6 +23,9 @@ var (
 	ErrNotServer = errors.New("this is not a syncfs server")
 	// ErrBusy says that another process serves the same data directory.
 	ErrBusy = errors.New("the data directory is in use")
+	// ErrSilent says that the server is connected, as far as we know, and gives
+	// no sign of life.
+	ErrSilent = errors.New("it gives no sign of life")
 
 	errStalled = errors.New("no progress")
 	// errGarbled is an answer that is not HTTP: mostly no server of ours, but a

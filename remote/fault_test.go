@@ -9,6 +9,9 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -325,5 +328,58 @@ func TestABrokenEventStreamEndsWatch(t *testing.T) {
 	err := c.Watch(t.Context(), func() { wire.spoil("timeout", "downstream", `{"timeout":0}`) }, func(blob.Event) {})
 	if !errors.Is(err, blob.ErrOffline) {
 		t.Errorf("Watch over a dead connection: %v, want ErrOffline", err)
+	}
+}
+
+// A line that swallows everything is found out once, by the event stream: what
+// comes after does not wait for it each time.
+func TestASilentServerHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	w := serve(t, worldOptions{change: func(o *remote.ServerOptions) { o.Limits.KeepAlive = 50 * time.Millisecond }})
+	wire := newWire(t, w)
+	c := w.client(func(o *remote.ClientOptions) { o.URL, o.Stall = wire.url, time.Minute })
+	err := c.Watch(t.Context(), func() { wire.spoil("timeout", "downstream", `{"timeout":0}`) }, func(blob.Event) {})
+	if !errors.Is(err, blob.ErrOffline) || !errors.Is(err, remote.ErrSilent) {
+		t.Fatalf("Watch over a dead connection: %v, want ErrOffline and ErrSilent", err)
+	}
+	begun := time.Now()
+	if _, err := c.ListHeads(t.Context()); !errors.Is(err, blob.ErrOffline) {
+		t.Errorf("ask a silent server: %v, want ErrOffline", err)
+	}
+	if d := time.Since(begun); d > 30*time.Second {
+		t.Errorf("that took %v", d)
+	}
+	wire.heal()
+	ctx, cancel := context.WithCancel(t.Context())
+	if err := c.Watch(ctx, cancel, func(blob.Event) {}); !errors.Is(err, context.Canceled) {
+		t.Fatalf("Watch of a server that answers again: %v", err)
+	}
+	if _, err := c.ListHeads(t.Context()); err != nil {
+		t.Errorf("ask a server that answers again: %v", err)
+	}
+}
+
+// A stream alone that says nothing is no reason to ask for nothing.
+func TestASilentStreamAloneHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	w := serve(t, worldOptions{change: func(o *remote.ServerOptions) { o.Limits.KeepAlive = time.Hour }})
+	proxy := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/events" {
+			rw.Header().Set("Syncfs-Api", "1")
+			io.WriteString(rw, "event: ready\ndata: {\"keepAliveSeconds\":0.01}\n\n")
+			rw.(http.Flusher).Flush()
+			<-r.Context().Done()
+			return
+		}
+		target, _ := url.Parse(w.url)
+		httputil.NewSingleHostReverseProxy(target).ServeHTTP(rw, r)
+	}))
+	defer proxy.Close()
+	c := w.client(func(o *remote.ClientOptions) { o.URL = proxy.URL })
+	if err := c.Watch(t.Context(), func() {}, func(blob.Event) {}); errors.Is(err, remote.ErrSilent) || !errors.Is(err, blob.ErrOffline) {
+		t.Errorf("Watch: %v, want ErrOffline and not ErrSilent", err)
+	}
+	if _, err := c.ListHeads(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -44,7 +44,7 @@ func (a *attempts) again(ctx context.Context, err error) error {
 	var said *answer
 	errors.As(err, &said)
 	switch {
-	case a.failed >= a.most:
+	case a.failed >= a.most, errors.Is(err, ErrSilent), errors.Is(err, errStalled) && a.failed > 1:
 		return err
 	case errors.Is(err, blob.ErrCorrupt) && said != nil:
 		// Bytes went bad on the way to the server.

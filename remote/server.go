@@ -47,7 +47,7 @@ type Limits struct {
 	Partial   int64         // all unfinished uploads together: 128 GiB
 	Buffers   int64         // bodies held in memory, all requests together: 256 MiB
 	Stall     time.Duration // a request without a byte of progress is cut: 60 s
-	KeepAlive time.Duration // between signs of life on event streams: 15 s
+	KeepAlive time.Duration // between signs of life on event streams: 5 s
 	Grace     time.Duration // for running requests when the server stops: 15 s
 	WrongKey  time.Duration // before a wrong key is answered: 500 ms
 }
@@ -68,7 +68,7 @@ func (l *Limits) defaults() {
 	size(&l.Buffers, 256<<20)
 	l.Buffers = max(l.Buffers, 2*commitLimit)
 	period(&l.Stall, time.Minute)
-	period(&l.KeepAlive, 15*time.Second)
+	period(&l.KeepAlive, 5*time.Second)
 	period(&l.Grace, 15*time.Second)
 	period(&l.WrongKey, 500*time.Millisecond)
 }

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -95,7 +96,9 @@ type exchange struct {
 	path   string // from /v1/ on; all in it is safe in a URL
 	query  url.Values
 	header http.Header
-	body   *uploadBody // nil: none
+	body   *uploadBody   // nil: none
+	stall  time.Duration // how long nothing may come; 0: the client's
+	probe  bool          // it finds out whether the server is alive
 }
 
 // reply is an answer that is a success. Its body is watched: reading fails when
@@ -108,7 +111,10 @@ type reply struct {
 // once makes a request and judges the answer; what is no success is an error
 // that blob's conditions can be found in.
 func (c *Client) once(ctx context.Context, x exchange) (*reply, error) {
-	watch := newWatchdog(ctx, c.stall)
+	if c.silent.Load() && !x.probe {
+		return nil, fmt.Errorf("%w: %w", blob.ErrOffline, ErrSilent)
+	}
+	watch := newWatchdog(ctx, cmp.Or(x.stall, c.stall))
 	request, seen, err := c.request(watch, x)
 	if err != nil {
 		watch.stop()
@@ -124,6 +130,7 @@ func (c *Client) once(ctx context.Context, x exchange) (*reply, error) {
 		watch.stop()
 		return nil, err
 	}
+	c.silent.Store(false)
 	api := response.Header.Get(headerAPI)
 	switch {
 	case response.StatusCode/100 != 2 || api == "":
@@ -179,7 +186,8 @@ func (c *Client) judge(ctx context.Context, watch *watchdog, x exchange, seen *f
 	case x.body != nil && x.body.problem() != nil:
 		return x.body.problem()
 	case watch.bit():
-		return fmt.Errorf("%w: %w for %s", blob.ErrOffline, errStalled, c.stall)
+		c.silent.CompareAndSwap(false, c.doubted)
+		return fmt.Errorf("%w: %w for %s", blob.ErrOffline, errStalled, watch.period)
 	case errors.As(err, &untrusted):
 		return untrusted
 	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &record):

@@ -17,19 +17,49 @@ import (
 // eventMost bounds one event: a commit in base64, with its names.
 const eventMost = 16 << 20
 
+// readyWithin is how long a stream may take to begin: there is nothing to do for
+// that.
+const readyWithin = 10 * time.Second
+
+// pingWithin is how long the answer to a ping may take.
+const pingWithin = 5 * time.Second
+
 // Watch is blob.Watcher.Watch. It makes one attempt; when the stream breaks it
 // returns, with blob.ErrOffline among the reasons if the connection did.
+//
+// A server that accepts and never answers, or a line that swallows everything,
+// would hold up each request for its stall time. Watch notices: when the stream
+// is silent and the server does not answer a question either, the error is
+// ErrSilent, and so is that of all other requests, at once, until it answers.
 func (c *Client) Watch(ctx context.Context, ready func(), fn func(blob.Event)) error {
 	err := c.watch(ctx, ready, fn)
+	if errors.Is(err, errStalled) && ctx.Err() == nil {
+		if perr := c.ping(ctx); errors.Is(perr, blob.ErrOffline) && ctx.Err() == nil {
+			c.silent.Store(true)
+			err = fmt.Errorf("%w: %w", blob.ErrOffline, ErrSilent)
+		}
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return fmt.Errorf("watch: %w", err)
 }
 
+// ping asks the server something that costs it nothing.
+func (c *Client) ping(ctx context.Context) error {
+	reply, err := c.once(ctx, exchange{
+		method: http.MethodGet, path: "/v1/", stall: min(pingWithin, c.stall), probe: true,
+	})
+	if err != nil {
+		return err
+	}
+	return reply.Close()
+}
+
 func (c *Client) watch(ctx context.Context, ready func(), fn func(blob.Event)) error {
 	reply, err := c.once(ctx, exchange{
 		method: http.MethodGet, path: "/v1/events", header: http.Header{"Accept": {"text/event-stream"}},
+		stall: min(readyWithin, c.stall), probe: true,
 	})
 	if err != nil {
 		return err
@@ -64,7 +94,7 @@ func (c *Client) watch(ctx context.Context, ready func(), fn func(blob.Event)) e
 }
 
 // parseReady reads the first event: for how long the stream may be silent. The
-// server gives a sign of life three times in that.
+// server gives a sign of life twice in that.
 func parseReady(kind string, data []byte) (time.Duration, error) {
 	var w struct {
 		KeepAliveSeconds float64 `json:"keepAliveSeconds"`
@@ -73,7 +103,7 @@ func parseReady(kind string, data []byte) (time.Duration, error) {
 	if kind != "ready" || err != nil || !(w.KeepAliveSeconds > 0 && w.KeepAliveSeconds < 3600) {
 		return 0, fmt.Errorf("%w: its events begin with %q %q", ErrNotServer, printable(kind), printable(string(data)))
 	}
-	return time.Duration(3*w.KeepAliveSeconds*float64(time.Second)) + 2*time.Second, nil
+	return time.Duration(2*w.KeepAliveSeconds*float64(time.Second)) + 2*time.Second, nil
 }
 
 // readEvent reads one server-sent event, comments passed over.

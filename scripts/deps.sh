@@ -103,6 +103,8 @@ test | bench)
 	want mkfs.ext4 e2fsprogs
 	want unshare util-linux
 	want losetup mount
+	want ip iproute2
+	want iptables iptables
 	want ps procps
 	want bzip2 bzip2
 	want xz xz-utils

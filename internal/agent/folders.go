@@ -316,7 +316,14 @@ func (a *Agent) flush(ctx context.Context, r FlushRequest) error {
 	for _, h := range hosts {
 		g.Go(func() error { return h.flush(ctx) })
 	}
-	return g.Wait()
+	err := g.Wait()
+	a.mu.Lock()
+	why := a.why
+	a.mu.Unlock()
+	if errors.Is(err, ErrTimeout) && why != nil && !errors.Is(err, blob.ErrOffline) {
+		err = fmt.Errorf("%w: %w", err, why) // a request may not know it yet
+	}
+	return err
 }
 
 // flush waits for the folder to be in use, and then for everything in it.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/store"
+	"github.com/syncfs/syncfs/remote"
 )
 
 // reach is the remote of a machine that is connected. A directory that is not
@@ -70,6 +71,14 @@ func (c *reach) get() (blob.Store, error) {
 		c.store, c.done = s, done
 	}
 	return c.store, nil
+}
+
+// doubt tells, before the first request, that the agent does not reach the
+// remote: a command does not wait long for it.
+func (c *reach) doubt() {
+	if r, ok := c.store.(*remote.Client); ok {
+		r.Doubt()
+	}
 }
 
 func (c *reach) close() {

@@ -72,6 +72,10 @@ func (r *Reader) open(ctx context.Context, log *slog.Logger, modest bool) (err e
 			o.SpoolDir = spoolDir(r.dirs)
 		}
 		err = r.openDatabase(modest)
+	} else if err == nil {
+		if st, serr := r.client.Status(ctx); serr == nil && !st.Online && st.Error != "" {
+			r.repo.remote.doubt()
+		}
 	}
 	if err != nil {
 		return err

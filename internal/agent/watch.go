@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/store"
+	"github.com/syncfs/syncfs/remote"
 )
 
 // Times of the event stream.
@@ -32,7 +33,10 @@ func (a *Agent) watch(ctx context.Context) {
 		a.stale()
 		switch {
 		case stood:
-			wait, alone = pollMin, false // it broke: that says nothing about how the remote is now
+			wait, alone = pollMin, false
+			if errors.Is(err, remote.ErrSilent) {
+				a.wentOffline(err)
+			} // else it broke: that says nothing about how the remote is now
 		case errors.Is(err, errors.ErrUnsupported):
 		default:
 			if errors.Is(err, blob.ErrOffline) && !alone {

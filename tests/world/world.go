@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -137,6 +138,9 @@ type Home struct {
 	agent *exec.Cmd
 	done  chan struct{}
 	Env   []string
+	// Through begins every command line: a program that runs the rest of it, in
+	// a network of its own, say.
+	Through []string
 }
 
 // NewHome makes an empty HOME below dir (a fresh directory when "").
@@ -176,7 +180,8 @@ func (h *Home) env() []string {
 
 // Command is a syncfs command of this home, not started.
 func (h *Home) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, Binary(h.t), args...)
+	line := append(append(slices.Clone(h.Through), Binary(h.t)), args...)
+	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env, cmd.Dir = h.env(), "/"
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
