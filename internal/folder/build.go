@@ -34,9 +34,10 @@ type BuildOptions struct {
 	Before   time.Time                // not zero: of what is being written, take what was dirty by then, flagged unstable
 	Force    bool                     // take all that is being written, flagged unstable
 	Progress func(files, bytes int64) // what was read since the last call, by several goroutines at once; may be nil
-	// Take says whether a path that is not recorded is taken (ignore rules); a
-	// directory's ends with a slash. Nil: everything.
-	Take func(path string) bool
+	// Rules are rules for directories that hold none on this disk: at a first
+	// attach, those of the remote. io/fs.ErrNotExist where there are none; nil:
+	// nowhere.
+	Rules func(dir string) ([]byte, error)
 }
 
 // build is one run of Build.
@@ -49,6 +50,7 @@ type build struct {
 	relist   bool
 	jobs     chan *job
 	spill    *spill
+	rules    *rulebook
 	root     rootRecord
 
 	added, changed, removed, files, bytes atomic.Int64
@@ -91,8 +93,9 @@ func (f *Folder) Build(ctx context.Context, trees *versions.Trees, contents *ver
 	}
 	b := &build{
 		f: f, trees: trees, contents: contents, o: o, now: f.o.Now(), relist: relist, root: root,
-		spill: &spill{dir: f.o.TempDir}, gone: make(map[string]bool), links: make(map[inode][16]byte),
+		spill: &spill{dir: f.o.TempDir}, rules: f.rulebook(), gone: make(map[string]bool), links: make(map[inode][16]byte),
 	}
+	b.rules.extra = o.Rules
 	top, err := b.run(ctx, taken)
 	f.give(b, err == nil)
 	if err != nil {
@@ -121,6 +124,7 @@ func (f *Folder) take() (*marks, bool) {
 	defer f.mu.Unlock()
 	clear(f.replaced)
 	f.markNames(f.o.Now())
+	f.lookAgain(f.o.Now())
 	if f.dirty.root.empty() && !f.relist {
 		return nil, false
 	}

@@ -14,9 +14,14 @@ func (f *Folder) Changed(path string) {
 	}
 	now := f.o.Now()
 	f.mu.Lock()
+	if f.skipped.holds(path) {
+		f.mu.Unlock()
+		return
+	}
 	if f.o.Mounted {
 		f.explain(path, now)
 	}
+	f.rulesOf(path)
 	fresh := f.dirty.add(path, now)
 	f.dirty.node(path).written = true
 	f.bound()
@@ -45,15 +50,20 @@ func (f *Folder) Renamed(from, to string) {
 
 // renamed is called with mu held.
 func (f *Folder) renamed(from, to string, now time.Time) {
+	f.rulesOf(from)
+	f.rulesOf(to)
+	out := func(path string) bool { return f.hidden(path) || f.skipped.holds(path) }
 	switch {
-	case f.hidden(from) && f.hidden(to):
+	case out(from) && out(to):
 		return
-	case f.hidden(from):
+	case out(from), f.skipped.dirs[from]:
+		delete(f.skipped.dirs, from)
 		f.dirty.addDeep(to, now)
-	case f.hidden(to):
+	case out(to):
 		f.dirty.cut(from)
 		f.dirty.add(from, now)
 	default:
+		f.reconsider(from, to, now)
 		// What a build has in hand is known by its old path: should it not be
 		// recorded, nothing vouches for what has moved.
 		f.names.moved(from, to)
@@ -68,9 +78,10 @@ func (f *Folder) renamed(from, to string, now time.Time) {
 
 // mark makes path dirty; with mu held.
 func (f *Folder) mark(path string, deep bool, now time.Time) bool {
-	if f.hidden(path) {
+	if f.hidden(path) || f.skipped.holds(path) {
 		return false
 	}
+	f.rulesOf(path)
 	fresh := false
 	if deep {
 		fresh = f.dirty.addDeep(path, now)

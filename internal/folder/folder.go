@@ -73,6 +73,7 @@ type Folder struct {
 	watch     watcher            // nil: nobody watches
 	outside   func(path string)  // Watch's, may be nil
 	limited   bool               // not every directory is watched
+	skipped   skipped            // what rules keep out
 	scanned   bool               // a scan has begun
 	relist    bool               // every listing is to be written again: records did not fit together
 	retry     *time.Timer
@@ -102,7 +103,7 @@ func Open(o Options) (*Folder, error) {
 	f := &Folder{
 		o: o, wake: make(chan struct{}, 1), blind: scanWhenBlind, dirty: &marks{},
 		trouble: make(map[string]Trouble), links: make(map[inode][16]byte), names: newLinkNames(),
-		replaced: make(map[string]bool), explained: make(map[string]request),
+		replaced: make(map[string]bool), explained: make(map[string]request), skipped: newSkipped(),
 	}
 	st, err := f.lstat("")
 	if err != nil {

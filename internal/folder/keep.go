@@ -317,6 +317,10 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 	defer f.mu.Unlock()
 	now := f.o.Now()
 	for i, c := range changes {
+		f.rulesOf(c.Path)
+		if c.Entry != nil {
+			f.skipped.taken(c.Path)
+		}
 		f.explain(c.Path, now)
 		if r, ok := f.explained[c.Path]; ok {
 			r.applied = &changes[i]
@@ -347,6 +351,9 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 		}
 		f.dirty.node(dir).relist = true
 		f.replaced[dir] = true
+	}
+	if len(f.skipped.rules) > 0 {
+		f.poke()
 	}
 }
 

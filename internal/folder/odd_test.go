@@ -322,28 +322,3 @@ func TestManyFilesInOneDirectory(t *testing.T) {
 		t.Fatalf("recorded %+v %v", e, err)
 	}
 }
-
-func TestIgnoredPathsAreNotTakenUnlessTracked(t *testing.T) {
-	b := newBench(t)
-	write(t, b.path("tracked/x.o"), "1")
-	b.take(t)
-	write(t, b.path("tracked/x.o"), "22")
-	write(t, b.path("tracked/y.o"), "3")
-	write(t, b.path("build/z"), "4")
-	write(t, b.path("src/w"), "5")
-	var asked []string
-	b.scan(t)
-	built := b.build(t, folder.BuildOptions{Take: func(path string) bool {
-		asked = append(asked, path)
-		return !strings.HasSuffix(path, ".o") && path != "build/"
-	}})
-	b.record(t, built)
-	for path, want := range map[string]bool{"tracked/x.o": true, "tracked/y.o": false, "build": false, "src/w": true} {
-		if _, ok := b.lookup(t, built.Root, path); ok != want {
-			t.Errorf("%s is there: %v, want %v (asked for %q)", path, ok, want, asked)
-		}
-	}
-	if got := b.content(t, built.Root, "tracked/x.o"); got != "22" {
-		t.Errorf("a tracked file is %q", got)
-	}
-}

@@ -26,6 +26,7 @@ type scan struct {
 	root rootRecord
 	now  time.Time
 	seed maphash.Seed
+	book *rulebook
 
 	// sum is zero in the end when every directory that a record names has a
 	// record, with the listing that it is said to have.
@@ -56,7 +57,7 @@ func (f *Folder) Scan(ctx context.Context, progress func(entries int64)) error {
 		return f.scanAll()
 	}
 	s := &scan{
-		f: f, root: root, now: f.o.Now(), seed: maphash.MakeSeed(),
+		f: f, root: root, now: f.o.Now(), seed: maphash.MakeSeed(), book: f.rulebook(),
 		links: make(map[inode][16]byte), names: newLinkNames(), came: make(map[uint64]string), went: make(map[uint64]string),
 	}
 	if err := s.run(ctx, progress); err != nil {
@@ -218,7 +219,7 @@ func (s *scan) dir(d dirRecord) int64 {
 	i, n := 0, int64(len(names))
 	fresh := func(e disk.Dirent) {
 		if d.path != "" || !s.f.hidden(e.Name) {
-			s.fresh(dir, join(d.path, e.Name), e)
+			s.fresh(dir, d.path, e)
 		}
 	}
 	err = r.each(func(c child) error {
@@ -302,10 +303,17 @@ func (s *scan) compare(dir *disk.Dir, path string, c *child, there bool) {
 }
 
 // fresh notes a name that nothing is recorded of.
-func (s *scan) fresh(dir *disk.Dir, path string, e disk.Dirent) {
+func (s *scan) fresh(dir *disk.Dir, parent string, e disk.Dirent) {
+	path := join(parent, e.Name)
 	st, err := dir.Stat(e.Name)
 	if err != nil {
 		return // gone again, or the build will tell
+	}
+	// What the rules cannot be read for, the build leaves for later.
+	isDir := st.Type() == disk.TypeDir
+	if rule, err := s.book.rule(parent, e.Name, isDir); err == nil && rule != nil {
+		s.f.skip(parent, e.Name, isDir)
+		return
 	}
 	if st.Type() == disk.TypeDir {
 		s.mu.Lock()

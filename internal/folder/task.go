@@ -38,6 +38,7 @@ type task struct {
 	lost map[string]bool // recorded directories that are none any more; the walk's alone
 
 	left atomic.Int32 // files, directories and the listing itself
+	out  atomic.Int64 // names that rules keep out
 
 	mu    sync.Mutex // guards all below
 	edits []edit
@@ -193,6 +194,12 @@ func (b *build) done(ctx context.Context, t *task) {
 
 // finish makes t's listing and record and tells its parent.
 func (b *build) finish(ctx context.Context, t *task) error {
+	if t.isLeftover() {
+		t.parent.out.Add(1)
+		b.f.skip(t.parent.path, t.name, false)
+		b.vanish(t.parent, t.old, t.path)
+		return nil
+	}
 	slices.SortFunc(t.edits, func(x, y edit) int { return strings.Compare(x.name, y.name) })
 	before, err := b.before(t)
 	if err != nil {
@@ -235,6 +242,13 @@ func (b *build) finish(ctx context.Context, t *task) error {
 	}
 	b.become(t.parent, t.old, *e, t.sig, 0)
 	return nil
+}
+
+// isLeftover tells of a directory that is not in the tree and holds nothing that
+// is taken: it may be what is left of one that was removed elsewhere, and does
+// not come back.
+func (t *task) isLeftover() bool {
+	return !t.root && t.origin == nil && t.record == nil && (t.old == nil || !t.old.isDir()) && len(t.edits) == 0 && t.out.Load() > 0
 }
 
 // before is what was recorded of t itself; the zero Entry: nothing.

@@ -220,11 +220,11 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 			t.lose(n.Name)
 		}
 		return visit{}, false
+	case old == nil && b.keptOut(t, n, m):
+		return visit{}, false
 	case n.Type == disk.TypeFifo || n.Type == disk.TypeSocket:
 		b.vanish(t, old, path)
 		b.f.troubled(path, errSpecial, true)
-		return visit{}, false
-	case old == nil && !b.takes(path, n.Type):
 		return visit{}, false
 	case n.Type == disk.TypeDir:
 		return b.lookDir(t, n.Name, path, old, st, m, deep)
@@ -247,21 +247,42 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 	return visit{}, false
 }
 
-// takes applies the ignore rules to what is new.
-func (b *build) takes(path string, typ uint32) bool {
-	if b.o.Take == nil {
+// keptOut applies the rules to what is new: true, it is not taken, or not yet.
+func (b *build) keptOut(t *task, n disk.Dirent, m *mark) bool {
+	isDir := n.Type == disk.TypeDir
+	rule, err := b.rules.rule(t.path, n.Name, isDir)
+	if err != nil {
+		if !errors.Is(err, errWriting) {
+			b.f.troubled(join(t.path, n.Name), err, false)
+		}
+		again := mark{self: true, touched: true, deep: isDir}
+		if m != nil && m.dirty() {
+			again = *m
+		}
+		b.wait(join(t.path, n.Name), &again, retryAfter)
 		return true
 	}
-	if typ == disk.TypeDir {
-		path += "/"
+	if rule == nil {
+		return false
 	}
-	return b.o.Take(path)
+	t.out.Add(1)
+	b.f.well(join(t.path, n.Name))
+	b.f.skip(t.path, n.Name, isDir)
+	return true
+}
+
+// againstRules tells whether what is recorded could not be taken if it were
+// new.
+func (b *build) againstRules(t *task, old *child) bool {
+	rule, err := b.rules.rule(t.path, old.name, old.isDir())
+	return err != nil || rule != nil
 }
 
 // absent deals with a name that is not there; false: it is looked at later.
 func (b *build) absent(t *task, old *child, m *mark, path string) bool {
-	if old != nil && b.o.Rested && m != nil {
-		// What was just removed may be about to come back: programs save like that.
+	if old != nil && m != nil && (b.o.Rested || !b.o.Force && b.againstRules(t, old)) {
+		// What was just removed may be about to come back: programs save like
+		// that. What rules are against would not be taken again.
 		if age := b.age(m, nil); age < b.f.o.Settle {
 			b.wait(path, m, b.f.o.Settle-age)
 			return false
