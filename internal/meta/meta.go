@@ -42,6 +42,7 @@ type DB struct {
 	log    *slog.Logger
 	badger *badger.DB
 	lock   io.Closer
+	merge  compactor
 
 	mu      sync.Mutex
 	idle    sync.Cond // signals that calls became 0
@@ -70,6 +71,7 @@ func Open(dir string, log *slog.Logger) (*DB, error) {
 		lock.Close()
 		return nil, err
 	}
+	db.merge.start(db)
 	return db, nil
 }
 
@@ -111,9 +113,9 @@ func badgerOptions(dir string, log *slog.Logger) badger.Options {
 	o.IndexCacheSize = 0
 	o.MemTableSize = 1 << 20
 	o.NumMemtables = 2
-	o.NumLevelZeroTables = 4
-	o.NumLevelZeroTablesStall = 12
-	o.NumCompactors = 2
+	o.NumLevelZeroTables = freshTables
+	o.NumLevelZeroTablesStall = stallTables
+	o.NumCompactors = 0 // see compactor
 	o.BaseTableSize = 2 << 20
 	o.BaseLevelSize = 16 << 20
 	o.ValueThreshold = 2 * pieceSize
@@ -138,7 +140,10 @@ func (db *DB) Close() error {
 	}
 	db.mu.Unlock()
 	closed := make(chan error, 1)
-	go func() { closed <- guard(db.badger.Close) }()
+	go func() {
+		db.merge.close()
+		closed <- guard(db.badger.Close)
+	}()
 	var err error
 	select {
 	case err = <-closed:

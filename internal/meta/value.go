@@ -148,6 +148,7 @@ func (db *DB) newWriter() (w *writer, err error) {
 
 // set keeps a small value under key itself. The writer owns both.
 func (w *writer) set(key, value []byte) error {
+	w.db.merge.written()
 	return guard(func() error { return w.batch.Set(key, value) })
 }
 
@@ -157,6 +158,7 @@ func (w *writer) delete(key []byte) error {
 
 // put keeps a value in pieces; nil deletes.
 func (w *writer) put(key, value []byte) error {
+	w.db.merge.written()
 	var list [][]byte
 	if value != nil {
 		var err error
@@ -195,6 +197,7 @@ func (w *writer) put(key, value []byte) error {
 // flush writes all; cancel forgets what is not written yet. One of them must
 // be called.
 func (w *writer) flush() error {
+	defer w.db.merge.written()
 	return guard(func() error {
 		w.view.Discard()
 		return w.batch.Flush()
