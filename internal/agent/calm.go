@@ -4,53 +4,64 @@ import (
 	"context"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
-
-	"github.com/syncfs/syncfs/internal/syncer"
 )
 
-// calmTime is how long nothing must have been going on before memory is given
-// back to the system.
-const calmTime = 10 * time.Second
-
-// calm gives back what work has needed, once after each time of work: the
-// runtime alone would keep it for minutes.
+// calm gives back what work has needed, once after each time of work, be it
+// ours or for programs that use a mount: the runtime alone would keep it for
+// minutes, and let garbage grow to the size of what is in use.
 func (a *Agent) calm(ctx context.Context) {
-	tick := time.NewTicker(calmTime / 5)
+	tick := time.NewTicker(calmTick)
 	defer tick.Stop()
-	last, given := a.o.Now(), false
+	var r rest
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		switch now := a.o.Now(); {
-		case a.busy():
-			last, given = now, false
-		case !given && (now.Sub(last) >= calmTime || now.Before(last)):
+		if r.due(allocated()) {
 			runtime.GC() // pools let go in the second collection
 			debug.FreeOSMemory()
-			given = true
+			r.given = allocated()
 		}
 	}
 }
 
-// busy tells whether any folder has work under way.
-func (a *Agent) busy() bool {
-	for _, h := range a.allHosts() {
-		h.mu.Lock()
-		s, starting := h.syncer, h.cancel != nil && !h.ready && h.err == nil
-		h.mu.Unlock()
-		if starting {
-			return true
-		}
-		if s == nil {
-			continue
-		}
-		if st := s.Status(); st.State == syncer.Starting || st.State == syncer.Pending || st.Activity.Stage != "" || st.PendingFiles > 0 {
-			return true
-		}
+const (
+	calmTick = 2 * time.Second
+	// calmTicks is how many ticks in a row must have been calm.
+	calmTicks = 5
+	// calmBytes is what may be allocated in a calm tick.
+	calmBytes = 256 << 10
+	// worthBytes is what must have been allocated since memory was last given
+	// back for it to be worth the collector's work.
+	worthBytes = 4 << 20
+)
+
+// rest tells when work is over, from how much was ever allocated.
+type rest struct {
+	last, given uint64
+	ticks       int
+}
+
+// due is asked once a tick.
+func (r *rest) due(allocated uint64) bool {
+	r.ticks++
+	if allocated-r.last > calmBytes {
+		r.ticks = 0
 	}
-	return false
+	r.last = allocated
+	return r.ticks >= calmTicks && allocated-r.given > worthBytes
+}
+
+// allocated is how many bytes of heap were ever allocated.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return sample[0].Value.Uint64()
 }
