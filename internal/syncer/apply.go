@@ -203,14 +203,18 @@ func (a *applier) show(ctx context.Context, list []stagedChange, which func(stag
 			err = errors.Join(err, a.s.o.Disk.Applied(applied))
 		}
 	}()
-	for _, c := range list {
-		if !which(c) {
+	for i := range list {
+		c := &list[i]
+		if !which(*c) {
 			continue
 		}
-		err := a.visible(ctx, &c)
+		err := a.visible(ctx, c)
+		if c.Old == nil && inTheWay(err) {
+			err = a.makeRoom(ctx, c, err)
+		}
 		if err == nil {
 			var sig disk.Sig
-			if sig, err = a.s.readBack(c); err == nil {
+			if sig, err = a.s.readBack(*c); err == nil {
 				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig})
 				if c.New.Link != [16]byte{} {
 					a.links[c.New.Link], a.linkSig[c.New.Link] = c.Path, sig
@@ -297,6 +301,10 @@ func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 		applied := make([]folder.Applied, 0, n)
 		for _, c := range staged {
 			err := a.take(ctx, c)
+			if c.Old.Kind == versions.Dir && inTheWay(err) {
+				err = a.leave(c, applied, err)
+				applied = nil
+			}
 			if err == nil || missing(err) {
 				applied = append(applied, folder.Applied{Path: c.Path})
 			} else if err := a.note(c.Path, err); err != nil {

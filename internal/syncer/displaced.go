@@ -239,6 +239,9 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 	if err != nil {
 		return false, err
 	}
+	if e, _, err := s.o.Disk.Recorded(d.Path); err == nil && e.Kind != versions.Dir && versions.ContentHash(e) == hash {
+		return true, dir.Remove(d.Staged) // equal content is no conflict
+	}
 	return s.bringBack(ctx, dir, d, hash)
 }
 
@@ -292,12 +295,19 @@ func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced, hash
 
 // hashOf tells the content of a file in staging from others.
 func (s *Syncer) hashOf(ctx context.Context, dir *disk.Dir, name string) ([32]byte, error) {
+	e, st, _, err := dir.Entry(name, s.o.Owners)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	if st.Type() != disk.TypeFile {
+		return versions.ContentHash(e), nil
+	}
 	f, err := dir.Open(name)
 	if err != nil {
 		return [32]byte{}, err
 	}
 	defer f.Close()
-	e, err := s.o.Contents.Write(ctx, f)
+	e, err = s.o.Contents.Write(ctx, f)
 	if err != nil {
 		return [32]byte{}, err
 	}

@@ -14,6 +14,9 @@ var errWait = fmt.Errorf("changed or in use on this machine: %w", syscall.EBUSY)
 // Check is asked inside each visible step, under the lock of the path, whether
 // it may go on (fs.Gate): only over what is as we recorded it, with no writer.
 func (s *Syncer) Check(op disk.Op, path string) error {
+	if s.yields(ownStep{op, path}) {
+		return s.checkKeptOut(path)
+	}
 	if mode, ok := s.ownDir(op, path); ok {
 		return s.checkDir(op, mode, path)
 	}

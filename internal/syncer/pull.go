@@ -27,7 +27,8 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 	base, target, queued := s.base, s.target, len(s.queue.entries) > 0
 	s.mu.Unlock()
 
-	local, built, err := s.look(ctx)
+	o := folder.BuildOptions{Rules: s.rulesOf(ctx, head)}
+	local, built, err := s.look(ctx, o)
 	if err != nil {
 		return false, err
 	}
@@ -38,7 +39,7 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 		}
 	}
 	if ours {
-		if _, err := s.captureLocked(ctx, folder.BuildOptions{}); err != nil {
+		if _, err := s.captureLocked(ctx, o); err != nil {
 			return false, err
 		}
 		return true, s.merge(ctx, head)
@@ -52,12 +53,12 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 }
 
 // look builds the local tree as it is now, without making a snapshot of it.
-func (s *Syncer) look(ctx context.Context) (versions.Entry, *folder.Built, error) {
+func (s *Syncer) look(ctx context.Context, o folder.BuildOptions) (versions.Entry, *folder.Built, error) {
 	root, err := s.recordedRoot()
 	if err != nil {
 		return versions.Entry{}, nil, err
 	}
-	built, err := s.o.Disk.Build(ctx, s.o.Trees, s.o.Contents, folder.BuildOptions{})
+	built, err := s.o.Disk.Build(ctx, s.o.Trees, s.o.Contents, o)
 	if err != nil {
 		return versions.Entry{}, nil, fmt.Errorf("look at the folder: %w", err)
 	}

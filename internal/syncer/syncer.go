@@ -47,8 +47,9 @@ type Syncer struct {
 
 	displaced []displaced // moved into staging by us, and not looked after yet
 
-	gateMu sync.Mutex         // guards gated; taken inside steps, after everything else
-	gated  map[ownStep]uint32 // steps on directories of the apply under way, with the recorded modes
+	gateMu   sync.Mutex         // guards gated, yielding; taken inside steps, after everything else
+	gated    map[ownStep]uint32 // steps on directories of the apply under way, with the recorded modes
+	yielding map[ownStep]bool   // steps that may displace what rules keep out
 
 	frozen atomic.Bool   // nothing is applied any more
 	run    string        // tells names in staging of this run from others'
