@@ -175,6 +175,14 @@ func (f *Folder) Dirty(path string) bool {
 	return f.dirty.has(path) || f.flight != nil && f.flight.has(path)
 }
 
+// Relist has the next build write every listing again.
+func (f *Folder) Relist() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.relist = true
+	f.poke()
+}
+
 // Trouble is one path that something is wrong with.
 type Trouble struct {
 	Path string

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/chunk"

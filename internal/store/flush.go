@@ -15,7 +15,7 @@ func (s *Store) finish(p *openPack) {
 	d, size, err := s.finishFile(p)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.running, p.err = false, err
+	p.running, p.err, p.failed = false, err, s.o.Now()
 	if err == nil {
 		delete(s.closing, p)
 		state := &s.index.packs[p.ordinal]
@@ -120,7 +120,7 @@ func (s *Store) retry(p *openPack) {
 			if err := p.rewrite(s.spool.create); err != nil {
 				s.mu.Lock()
 				defer s.mu.Unlock()
-				p.running, p.err = false, fmt.Errorf("write a pack again: %w", spoolError(err))
+				p.running, p.err, p.failed = false, fmt.Errorf("write a pack again: %w", spoolError(err)), s.o.Now()
 				s.wake()
 				return
 			}

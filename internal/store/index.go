@@ -22,14 +22,13 @@ type index struct {
 // packState is one pack of the table.
 type packState struct {
 	packRef
-	open      *openPack // being written; nil afterwards
-	spooled   bool      // its file lies in the spool
-	recovered bool      // it lay there when the store was opened
-	damaged   bool      // its file is not what was written
-	uploaded  bool      // it is on the remote
-	indexed   bool      // an index blob on the remote names it
-	pending   bool      // no head refers to it yet
-	deltas    []string  // deltas on the remote that name it
+	open     *openPack // being written; nil afterwards
+	spooled  bool      // its file lies in the spool
+	damaged  bool      // its file is not what was written
+	uploaded bool      // it is on the remote
+	indexed  bool      // an index blob on the remote names it
+	pending  bool      // no head refers to it yet
+	deltas   []string  // deltas on the remote that name it
 }
 
 // addDelta notes an index blob that names the pack.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/syncfs/syncfs/internal/atomicfile"
 	"github.com/syncfs/syncfs/internal/chunk"
@@ -24,9 +25,10 @@ type openPack struct {
 	ordinal uint32
 	size    int64 // reserved so far
 	frames  []frame
-	writers int   // that have reserved and not written yet
-	running bool  // being finished
-	err     error // why it could not be finished
+	writers int       // that have reserved and not written yet
+	running bool      // being finished
+	err     error     // why it could not be finished
+	failed  time.Time // when
 
 	mu       sync.RWMutex // guards file: read to use it, write to replace it
 	file     *atomicfile.File

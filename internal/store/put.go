@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/seal"
@@ -12,6 +13,10 @@ import (
 
 // maxClosing is how many packs may wait for their sync before Put waits too.
 const maxClosing = 3
+
+// finishAgain is how long after a pack could not be finished it is tried again
+// without being asked.
+const finishAgain = time.Second
 
 var errClosed = errors.New("the store is closed")
 
@@ -155,8 +160,12 @@ func (s *Store) putRefused(n int) error {
 		return fmt.Errorf("%w: no space left on its disk", ErrSpoolFull)
 	}
 	for p := range s.closing {
-		if p.err != nil && !p.running {
-			return spoolError(p.err) // until Flush has finished it
+		switch {
+		case p.err == nil || p.running:
+		case s.o.Now().Sub(p.failed) < finishAgain:
+			return spoolError(p.err)
+		default:
+			s.retry(p) // who puts may never come to a Flush
 		}
 	}
 	return nil

@@ -29,7 +29,7 @@ func (s *Store) salvage(ctx context.Context, d digest) error {
 		err = s.Flush(ctx)
 	}
 	if err == nil {
-		err = os.Rename(s.spool.path(d), s.spool.path(d)+".damaged")
+		err = os.Rename(s.spool.path(d), s.spool.path(d)+damagedSuffix)
 	}
 	if err != nil {
 		return errors.Join(damage, err)
@@ -40,10 +40,20 @@ func (s *Store) salvage(ctx context.Context, d digest) error {
 		p := &s.index.packs[n]
 		p.spooled, p.pending = false, false
 		s.bytes -= p.size
+		s.setAside++
 	}
 	damage = fmt.Errorf("%w: %d chunks are saved, %d lost", damage, saved, lost)
 	s.log.Error("a pack in the spool was damaged and is set aside", "error", damage)
 	return damage
+}
+
+// SetAside is how many packs of the spool were found damaged and lie aside. Who
+// has put something into the spool, and has no head that refers to it, should
+// put it again when this grows, and after Open when it is not 0.
+func (s *Store) SetAside() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.setAside
 }
 
 // putAgain puts the chunks of a spooled pack that are whole.

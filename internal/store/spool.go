@@ -19,7 +19,10 @@ type spool struct {
 	lock *spoolLock
 }
 
-const packSuffix = ".pack"
+const (
+	packSuffix    = ".pack"
+	damagedSuffix = ".damaged" // after packSuffix: set aside
+)
 
 // reserveSize is kept free for the directories of open packs, so that what was
 // put can still be finished when the disk is full.
@@ -71,6 +74,9 @@ func (s *Store) recover() error {
 		return err
 	}
 	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), damagedSuffix) {
+			s.setAside++ // by an earlier run, which may have ended at that
+		}
 		base, ok := strings.CutSuffix(e.Name(), packSuffix)
 		if !ok {
 			continue
@@ -85,9 +91,10 @@ func (s *Store) recover() error {
 			// held is put again, where it still exists.
 			s.log.Error("a pack in the spool is damaged and set aside", "pack", d.String(), "error", err)
 			path := s.spool.path(d)
-			if err := os.Rename(path, path+".damaged"); err != nil {
+			if err := os.Rename(path, path+damagedSuffix); err != nil {
 				return err
 			}
+			s.setAside++
 			continue
 		}
 		if err != nil {
@@ -95,7 +102,7 @@ func (s *Store) recover() error {
 		}
 		n := s.index.addPack(ref)
 		p := &s.index.packs[n]
-		p.spooled, p.pending, p.recovered = true, true, true
+		p.spooled, p.pending = true, true
 		s.bytes += ref.size
 		for _, f := range frames {
 			s.index.table.add(entry{frame: f, pack: n})

@@ -81,6 +81,7 @@ type Store struct {
 	bytes     int64                      // in the spool
 	full      bool                       // the spool's disk was full; cleared by Flush and by what leaves the spool
 	small     *smallIndex                // index blob that Small made
+	setAside  int                        // packs that were damaged in the spool
 	closed    bool
 }
 

@@ -103,18 +103,16 @@ func (s *Store) uploadPack(ctx context.Context, p packState, progress func(int64
 		return err
 	}
 	defer f.Close()
-	if p.recovered {
-		// Only what is known to be whole gets its name on the remote.
-		d, err := hashFile(f, p.size)
-		if err != nil {
+	// Only what is known to be whole gets its name on the remote.
+	d, err := hashFile(f, p.size)
+	if err != nil {
+		return err
+	}
+	if d != p.digest {
+		if err := s.salvage(ctx, p.digest); !errors.Is(err, errGone) {
 			return err
 		}
-		if d != p.digest {
-			if err := s.salvage(ctx, p.digest); !errors.Is(err, errGone) {
-				return err
-			}
-			return nil
-		}
+		return nil
 	}
 	r := &progressReader{r: f, tell: progress}
 	if err := s.hook("upload pack"); err != nil {
@@ -174,7 +172,7 @@ func (s *Store) uploadIndex(ctx context.Context, progress func(int64)) error {
 		if len(digests) == 0 {
 			return nil
 		}
-		name, sealed, n, err := s.makeDelta(digests)
+		name, sealed, n, err := s.makeDelta(ctx, digests)
 		if errors.Is(err, errGone) {
 			continue
 		}
@@ -222,11 +220,14 @@ func (s *Store) putIndex(ctx context.Context, name string, sealed []byte) error 
 
 // makeDelta makes an index blob for the first n of the packs, all in the spool,
 // as many as belong into one; errGone when one has left it meanwhile.
-func (s *Store) makeDelta(digests []digest) (name string, sealed []byte, n int, err error) {
+func (s *Store) makeDelta(ctx context.Context, digests []digest) (name string, sealed []byte, n int, err error) {
 	var packs []packRef
 	var entries []entry
 	for _, d := range digests {
 		ref, frames, err := s.readSpooled(d)
+		if errors.Is(err, ErrCorrupt) {
+			return "", nil, 0, s.salvage(ctx, d)
+		}
 		if err != nil {
 			return "", nil, 0, fmt.Errorf("index %s: %w", packName(d), s.leftSpool(d, err))
 		}
@@ -334,7 +335,7 @@ func (s *Store) smallRound(limit int64) (blobs []blob.Blob, damaged digest, err 
 		return []blob.Blob{}, digest{}, nil
 	}
 	if si == nil || !slices.Equal(si.packs, index) {
-		name, sealed, n, err := s.makeDelta(index)
+		name, sealed, n, err := s.makeDelta(context.Background(), index)
 		if err != nil {
 			return nil, digest{}, err
 		}

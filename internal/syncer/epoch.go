@@ -78,19 +78,24 @@ func (s *Syncer) keep(ctx context.Context, snap *versions.Snapshot) error {
 		return err
 	}
 	return versions.NewTrees(chunks, [32]byte{}).Diff(ctx, base, snap.Root, func(c versions.Change) error {
-		if c.New == nil || c.New.Kind != versions.File {
-			return nil
-		}
-		err := keepContent(ctx, chunks, *c.New)
-		if !errors.Is(err, versions.ErrCorrupt) {
-			return err
-		}
-		// Deleted already. The live file may have it.
-		if herr := s.readAgain(ctx, c.Path); herr != nil {
-			return fmt.Errorf("%s: %w", c.Path, errors.Join(err, herr))
-		}
-		return keepContent(ctx, chunks, *c.New)
+		return s.keepFile(ctx, chunks, c)
 	})
+}
+
+// keepFile is keep for one change.
+func (s *Syncer) keepFile(ctx context.Context, chunks *keeper, c versions.Change) error {
+	if c.New == nil || c.New.Kind != versions.File {
+		return nil
+	}
+	err := keepContent(ctx, chunks, *c.New)
+	if !errors.Is(err, versions.ErrCorrupt) {
+		return err
+	}
+	// Deleted already, or damaged. The live file may have it.
+	if herr := s.readAgain(ctx, c.Path); herr != nil {
+		return fmt.Errorf("%s: %w", c.Path, errors.Join(err, herr))
+	}
+	return keepContent(ctx, chunks, *c.New)
 }
 
 // keepContent goes through the pieces of a file.

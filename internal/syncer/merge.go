@@ -29,6 +29,9 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 	if err := s.decide(ctx, head); err != nil {
 		return err
 	}
+	if err := s.healLocked(ctx); err != nil {
+		return fmt.Errorf("put again what the spool has lost: %w", err)
+	}
 	plan, err := reconcile.Merge(ctx, s.o.Trees, base.Root, tip.snapshot.Root, head.Root, reconcile.Options{
 		Host: tip.snapshot.Host, Instant: tip.snapshot.Instant, Same: s.o.Contents.Same,
 	})

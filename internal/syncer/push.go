@@ -21,6 +21,9 @@ func (s *Syncer) push(ctx context.Context, head line.Folder) error {
 	if err := s.decide(ctx, head); err != nil {
 		return err
 	}
+	if err := s.heal(ctx); err != nil {
+		return fmt.Errorf("put again what the spool has lost: %w", err)
+	}
 	for {
 		s.mu.Lock()
 		if len(s.queue.entries) == 0 {

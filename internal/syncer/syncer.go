@@ -37,6 +37,7 @@ type Syncer struct {
 	headRecord *line.Recorded // of the head, from its event; nil: ask
 	learned    bool           // the store knows all chunks of the head
 	epoch      uint64         // of the last prune whose marks the store knows
+	healed     int            // packs set aside in the spool whose chunks the queue does not need any more
 	status     Status
 	failures   int      // of the remote, in a row
 	flushes    []*flush // under way
