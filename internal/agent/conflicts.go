@@ -113,7 +113,9 @@ func (h *host) conflicts(ctx context.Context) ([]Conflict, error) {
 		if err != nil {
 			return nil, err
 		}
-		return conflictsOnDisk(ctx, h.copies, m.Record.Root, h.a.o.Host, h.folder.Path)
+		// Not by the path: a mount of ours may stand there, and the agent waits
+		// for none.
+		return conflictsOnDisk(ctx, h.copies, m.Record.Root, h.a.o.Host, "")
 	}
 	paths, err := h.copies.in(ctx, s.Root())
 	if err != nil {
