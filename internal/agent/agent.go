@@ -33,6 +33,7 @@ type Options struct {
 	SpoolLimit    int64         // bytes; 0: only the disk's
 	CacheLimit    int64         // bytes; 0: the store's default
 	Settle        time.Duration // how long a file rests before it is captured; 0: one second
+	MaintainEvery time.Duration // how often the remote is put in order; 0: every hour
 
 	Version string       // told in Status
 	Ready   func(Status) // called once, when every folder is being served; may be nil
@@ -92,6 +93,9 @@ func Run(ctx context.Context, o Options) error {
 	}
 	if o.User == "" {
 		o.User = userName()
+	}
+	if o.MaintainEvery == 0 {
+		o.MaintainEvery = maintainEvery
 	}
 	a := &Agent{
 		o: o, log: o.Logger, packs: &syncer.Packs{}, ops: &operations{}, since: o.Now(),
@@ -228,6 +232,7 @@ func (a *Agent) serve(parent context.Context) error {
 	a.work.Go(func() error { a.watch(running); return nil })
 	a.work.Go(func() error { a.revive(running); return nil })
 	a.work.Go(func() error { a.calm(running); return nil })
+	a.work.Go(func() error { a.maintain(running); return nil })
 	a.work.Go(func() error { a.announce(ctx); return nil })
 
 	<-ctx.Done()

@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// maintainVariable makes an agent put the remote in order as often.
+const maintainVariable = "SYNCFS_AGENT_TEST_MAINTAIN"
+
 const patience = 30 * time.Second
 
 func dirsOf(home string) config.Dirs {
@@ -68,8 +71,10 @@ func options(d config.Dirs) agent.Options {
 	if os.Getenv("SYNCFS_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}
+	every, _ := time.ParseDuration(os.Getenv(maintainVariable)) // absent: the default
 	return agent.Options{
-		Now: clock(filepath.Join(d.State, "test-clock")), Dirs: d, Exe: []string{"/usr/bin/env", roleVariable + "=applier", exe},
+		MaintainEvery: every,
+		Now:           clock(filepath.Join(d.State, "test-clock")), Dirs: d, Exe: []string{"/usr/bin/env", roleVariable + "=applier", exe},
 		Settle: 50 * time.Millisecond, Logger: log,
 	}
 }

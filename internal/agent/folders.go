@@ -48,6 +48,11 @@ func (a *Agent) add(ctx context.Context, r AddRequest, progress func(Progress)) 
 	if err != nil {
 		return FolderStatus{}, err
 	}
+	// A prune that has read the heads before this one was made bumps it no more:
+	// its marks must be known before the first snapshot relies on anything.
+	if err := a.store.Refresh(ctx); err != nil {
+		return FolderStatus{}, err
+	}
 	if err := a.db.Folder(created.ID).SetComplete(); err != nil { // it has no past yet
 		return FolderStatus{}, err
 	}

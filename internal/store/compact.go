@@ -17,6 +17,14 @@ const (
 	shardMax  = 4 << 20
 )
 
+// Uncompacted is how many index blobs no run holds yet, as of the last Refresh,
+// and how many chunks are held in memory for them.
+func (s *Store) Uncompacted() (blobs, chunks int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.index.deltas), s.index.table.n
+}
+
 // CompactIndex merges the small index blobs of many uploads, and the runs that
 // are not much larger than all of them, into one run sorted by chunk id, and
 // removes what it has merged. It needs little memory, may run beside everything

@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"time"
+)
+
+// maintainEvery is how often the remote is put in order, unless Options say
+// otherwise.
+const maintainEvery = time.Hour
+
+// What is worth merging: blobs that a new machine reads one by one, and chunks
+// that every machine holds in memory while no run has them.
+const (
+	manyIndexBlobs  = 64
+	manyIndexChunks = 1 << 16
+	foldAge         = time.Hour // by the remote's clock; less where maintenance is more frequent
+)
+
+// maintain merges what many small rounds leave on the remote: index blobs into
+// runs, snapshot records into log segments. Any machine may do it at any time,
+// also several at once; nothing is lost by it or by its end in the middle.
+func (a *Agent) maintain(ctx context.Context) {
+	every := a.o.MaintainEvery
+	wait := every/12 + rand.N(every/4) // machines that start together do not all do it
+	folded := map[string]uint64{}      // by folder, the head's number
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		wait = every
+		if a.busy() || !a.isOnline() {
+			wait = every / 12
+			continue
+		}
+		err := a.tidy(ctx, folded)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, fs.ErrPermission):
+			a.log.Info("this machine's key does not allow it to put the remote in order; others do", "err", err)
+			return
+		case err != nil:
+			a.log.Warn("the remote was not put in order", "err", err)
+		}
+	}
+}
+
+func (a *Agent) isOnline() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.online
+}
+
+// tidy does what is due.
+func (a *Agent) tidy(ctx context.Context, folded map[string]uint64) error {
+	if blobs, chunks := a.store.Uncompacted(); blobs >= manyIndexBlobs || blobs > 0 && chunks >= manyIndexChunks {
+		if err := a.store.CompactIndex(ctx); err != nil {
+			return err
+		}
+		a.log.Info("index blobs were merged", "blobs", blobs)
+	}
+	heads, err := a.lines.Folders(ctx)
+	for _, head := range heads { // also beside a damaged one
+		if folded[head.ID] == head.Number {
+			continue
+		}
+		if ferr := a.lines.Fold(ctx, head.ID, head.Received.Add(-min(foldAge, a.o.MaintainEvery))); ferr != nil {
+			return errors.Join(err, ferr)
+		}
+		folded[head.ID] = head.Number
+	}
+	return err
+}
