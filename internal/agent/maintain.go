@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"time"
+
+	"github.com/syncfs/syncfs/internal/syncer"
 )
 
 // maintainEvery is how often the remote is put in order, unless Options say
@@ -76,4 +78,18 @@ func (a *Agent) tidy(ctx context.Context, folded map[string]uint64) error {
 		folded[head.ID] = head.Number
 	}
 	return err
+}
+
+// busy tells whether any folder has work under way.
+func (a *Agent) busy() bool {
+	for _, h := range a.allHosts() {
+		s := h.running()
+		if s == nil {
+			continue
+		}
+		if st := s.Status(); st.State == syncer.Starting || st.State == syncer.Pending || st.Activity.Stage != "" {
+			return true
+		}
+	}
+	return false
 }
