@@ -94,11 +94,8 @@ func (l *Live) keepCache(n *node, fd int) bool {
 	now := contentOf(&st)
 	l.nodes.mu.Lock()
 	defer l.nodes.mu.Unlock()
-	if n.seen == nil {
-		n.seen = new(content)
-	}
-	same := *n.seen == now
-	*n.seen = now
+	same := l.nodes.seen[n] == now
+	l.nodes.seen[n] = now
 	return same
 }
 

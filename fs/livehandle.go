@@ -108,12 +108,14 @@ func contentOf(st *unix.Statx_t) content {
 func (t *nodeTable) opening(n *node) *opened {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if n.open == nil {
-		n.open = &opened{}
+	o := t.open[n]
+	if o == nil {
+		o = &opened{}
+		t.open[n] = o
 	}
-	n.open.refs++
+	o.refs++
 	n.pins++
-	return n.open
+	return o
 }
 
 // closed undoes opening, with the last of them for good.
@@ -121,7 +123,7 @@ func (t *nodeTable) closed(n *node, o *opened) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if o.refs--; o.refs == 0 {
-		n.open = nil
+		delete(t.open, n)
 	}
 	t.unpin(n)
 }
@@ -129,5 +131,5 @@ func (t *nodeTable) closed(n *node, o *opened) {
 func (t *nodeTable) openedOf(n *node) *opened {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return n.open
+	return t.open[n]
 }

@@ -3,6 +3,8 @@
 package fs
 
 import (
+	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,20 +18,31 @@ const pastBit = uint64(1) << 63
 const rootID = 1
 
 // node is one inode that the kernel knows of. There may be many thousands of
-// them, so whatever only few nodes have lies behind a pointer.
+// them, so it has 64 bytes, and what only few have is in maps of the table.
 type node struct {
 	id      uint64
 	ino     uint64
-	lookups uint64  // how often the kernel was told of it, less what it forgot
-	first   link    // a name that leads here; a zero link when none is known
-	more    *[]link // further names: hard links
-	open    *opened // while a handle is open, or while the file is being written
-	dir     *dirFD  // directories: a descriptor, while it is cached
-	seen    *content
+	first   link   // a name that leads here; a zero link when none is known
+	dir     *dirFD // directories: a descriptor, while it is cached
+	lookups uint32 // how often the kernel was told of it, less what it forgot; stays at its maximum
 	birth   uint32 // tells an inode from a later one of the same number
 	pins    uint32 // names below it and others that need it in the table
 	kind    uint16 // S_IFMT bits
 	flags   nodeFlags
+}
+
+// lookedUp counts one more lookup by the kernel.
+func (n *node) lookedUp() {
+	if n.lookups < math.MaxUint32 {
+		n.lookups++
+	}
+}
+
+// forgotten undoes lookups.
+func (n *node) forgotten(lookups uint64) {
+	if n.lookups < math.MaxUint32 {
+		n.lookups -= uint32(min(lookups, uint64(n.lookups)))
+	}
 }
 
 type nodeFlags uint16
@@ -78,6 +91,10 @@ type nodeTable struct {
 	subs  map[link]*node // submounts: their inode numbers are another disk's
 	next  uint64
 
+	more map[*node][]link  // further names: hard links
+	open map[*node]*opened // while a handle is open
+	seen map[*node]content // of files that were read or written by requests
+
 	// orphans are O_PATH descriptors of what a rename replaced, and of removed
 	// directories: who looked the name up just before, or has it open, may still
 	// open it or ask what it is, as on any disk.
@@ -96,6 +113,9 @@ func newNodeTable(rootFD int, st *unix.Statx_t, maxFDs int) *nodeTable {
 		byIno: map[uint64]*node{st.Ino: root},
 		subs:  map[link]*node{},
 
+		more:    map[*node][]link{},
+		open:    map[*node]*opened{},
+		seen:    map[*node]content{},
 		orphans: map[*node]int{},
 		next:    rootID,
 		rootFD:  rootFD,
@@ -136,7 +156,7 @@ func (t *nodeTable) learn(parent *node, name string, st *unix.Statx_t) *node {
 			t.subs[l] = n
 			t.addLink(n, l)
 		}
-		n.lookups++
+		n.lookedUp()
 		return n
 	}
 	n := t.byIno[st.Ino]
@@ -148,7 +168,7 @@ func (t *nodeTable) learn(parent *node, name string, st *unix.Statx_t) *node {
 		n = t.make(st)
 		t.byIno[n.ino] = n
 	}
-	n.lookups++
+	n.lookedUp()
 	t.addLink(n, l)
 	return n
 }
@@ -166,12 +186,8 @@ func (t *nodeTable) addLink(n *node, l link) {
 	if l.parent == nil || n.first == l {
 		return
 	}
-	if n.more != nil {
-		for _, m := range *n.more {
-			if m == l {
-				return
-			}
-		}
+	if slices.Contains(t.more[n], l) {
+		return
 	}
 	l.parent.pins++
 	switch {
@@ -182,38 +198,30 @@ func (t *nodeTable) addLink(n *node, l link) {
 		n.first = l
 		t.unpin(old)
 	default:
-		if n.more == nil {
-			n.more = new([]link)
-		}
 		// The newest name first: it is the one most likely to be right.
-		*n.more = append(*n.more, n.first)
+		t.more[n] = append(t.more[n], n.first)
 		n.first = l
 	}
 }
 
 func (t *nodeTable) dropLink(n *node, l link) {
-	switch {
-	case n.first == l:
+	more := t.more[n]
+	if n.first == l {
 		n.first = link{}
-		if n.more != nil {
-			last := len(*n.more) - 1
-			n.first = (*n.more)[last]
-			if *n.more = (*n.more)[:last]; last == 0 {
-				n.more = nil
-			}
+		if last := len(more) - 1; last >= 0 {
+			n.first, more = more[last], more[:last]
 		}
-		t.unpin(l.parent)
-	case n.more != nil:
-		for i, m := range *n.more {
-			if m == l {
-				if *n.more = append((*n.more)[:i], (*n.more)[i+1:]...); len(*n.more) == 0 {
-					n.more = nil
-				}
-				t.unpin(l.parent)
-				return
-			}
-		}
+	} else if i := slices.Index(more, l); i >= 0 {
+		more = slices.Delete(more, i, i+1)
+	} else {
+		return
 	}
+	if len(more) > 0 {
+		t.more[n] = more
+	} else {
+		delete(t.more, n)
+	}
+	t.unpin(l.parent)
 }
 
 // unlinked notes that name in parent no longer leads to n. A node without a
@@ -289,7 +297,7 @@ func (t *nodeTable) forget(id, lookups uint64) {
 	if n == nil || n == t.root {
 		return
 	}
-	n.lookups -= min(lookups, n.lookups)
+	n.forgotten(lookups)
 	t.maybeDrop(n)
 }
 
@@ -323,11 +331,10 @@ func (t *nodeTable) maybeDrop(n *node) {
 	if n.dir != nil {
 		t.fds.drop(n.dir)
 	}
-	links := []link{n.first}
-	if n.more != nil {
-		links = append(links, *n.more...)
-	}
-	n.first, n.more = link{}, nil
+	links := append([]link{n.first}, t.more[n]...)
+	n.first = link{}
+	delete(t.more, n)
+	delete(t.seen, n)
 	for _, l := range links {
 		if l.parent != nil {
 			t.unpin(l.parent)
@@ -355,11 +362,7 @@ func (t *nodeTable) links(n *node) []link {
 	if n.first.parent == nil {
 		return nil
 	}
-	all := []link{n.first}
-	if n.more != nil {
-		all = append(all, *n.more...)
-	}
-	return all
+	return append([]link{n.first}, t.more[n]...)
 }
 
 // path of a directory's entry, slash-separated from the root; ok is false when

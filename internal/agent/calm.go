@@ -22,6 +22,7 @@ func (a *Agent) calm(ctx context.Context) {
 		case <-tick.C:
 		}
 		if r.due(allocated()) {
+			a.repo.Keys.Rest()
 			runtime.GC() // pools let go in the second collection
 			debug.FreeOSMemory()
 			r.given = allocated()

@@ -247,16 +247,23 @@ func (f *Folder) explain(path string, now time.Time) {
 		return
 	}
 	if len(f.explained) >= maxExplain {
-		for p, r := range f.explained {
-			if now.Sub(r.at) > explainFor {
-				delete(f.explained, p)
-			}
-		}
+		f.forgetExplained(now)
 		if len(f.explained) >= maxExplain {
 			clear(f.explained) // too many at once: they are told outside twice
 		}
 	}
 	f.explained[path] = request{at: now}
+}
+
+// forgetExplained drops what no event asks for any more; with mu held.
+func (f *Folder) forgetExplained(now time.Time) {
+	kept := make(map[string]request) // a map that was large stays so
+	for p, r := range f.explained {
+		if now.Sub(r.at) <= explainFor {
+			kept[p] = r
+		}
+	}
+	f.explained = kept
 }
 
 // isExplained: see explain.

@@ -52,3 +52,10 @@ func (f *Folder) WatchWith(ctx context.Context, w Watcher, outside func(string))
 
 // SetBlindScans sets how often a folder is scanned that is not watched whole.
 func (f *Folder) SetBlindScans(every time.Duration) { f.blind = every }
+
+// Explained counts the paths whose events have a known reason.
+func (f *Folder) Explained() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.explained)
+}

@@ -28,6 +28,9 @@ func (f *Folder) Record(b *Built) error {
 	}
 	b.build.spill.close()
 	f.built = nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forgetExplained(f.o.Now())
 	return nil
 }
 

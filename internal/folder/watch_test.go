@@ -4,10 +4,12 @@ package folder_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -159,6 +161,27 @@ func TestWhatRequestsExplainIsNotToldOutside(t *testing.T) {
 	}
 	w.commit(t)
 	w.sameAsDisk(t, w.recordedRoot(t))
+}
+
+func TestRequestsAreForgottenWithTheNextRecord(t *testing.T) {
+	var ahead atomic.Int64
+	w := newWatched(t, func(o *folder.Options) {
+		o.Mounted = true
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	for i := range 100 {
+		w.f.Changed(fmt.Sprint("a/new", i))
+	}
+	if n := w.f.Explained(); n < 100 {
+		t.Fatalf("%d of 100 requests are known", n)
+	}
+	ahead.Store(int64(time.Minute))
+	write(t, w.path("a/last"), "x")
+	w.f.Changed("a/last")
+	w.settles(t, any1)
+	if n := w.f.Explained(); n > 1 {
+		t.Errorf("%d requests are still known a minute later", n)
+	}
 }
 
 func TestWatchBegunBeforeTheFirstScanMissesNothing(t *testing.T) {

@@ -32,6 +32,13 @@ func newCompressor() *compressor {
 	}
 }
 
+// Rest gives up memory that is kept from one chunk to the next, some megabytes:
+// for when no more are expected soon.
+func (k *Keys) Rest() {
+	k.zstd.encoders.drop()
+	k.zstd.decoders.drop()
+}
+
 // zstdMagic begins every frame of zstd; it is not stored.
 const zstdMagic = "\x28\xb5\x2f\xfd"
 

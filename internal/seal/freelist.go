@@ -23,6 +23,17 @@ func (f *freeList[T]) get() T {
 	}
 }
 
+// drop gives up the idle values.
+func (f *freeList[T]) drop() {
+	for {
+		select {
+		case <-f.idle:
+		default:
+			return
+		}
+	}
+}
+
 func (f *freeList[T]) put(v T) {
 	select {
 	case f.idle <- v:

@@ -3,6 +3,7 @@ package seal_test
 import (
 	"bytes"
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/syncfs/syncfs/internal/chunk"
@@ -157,4 +158,27 @@ func FuzzOpenFrame(f *testing.F) {
 			t.Fatalf("a forged frame opened as %q", got)
 		}
 	})
+}
+
+func TestRestGivesMemoryUp(t *testing.T) {
+	k := newKeys(t)
+	data := bytes.Repeat([]byte("some text that is long enough to be compressed. "), 4096)
+	packed := k.Prepare(nil, data)
+	kept := heap()
+	k.Rest()
+	if freed := int64(kept) - int64(heap()); freed < 512<<10 {
+		t.Errorf("%d bytes were given up", freed)
+	}
+	if !bytes.Equal(k.Prepare(nil, data), packed) {
+		t.Error("another result after Rest")
+	}
+}
+
+// heap is what is in use.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
