@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +29,7 @@ func newLogCommand(e *env) *cobra.Command {
 				}
 				t := e.newTable()
 				for _, o := range list {
-					t.row(o.Time.In(e.loc).Format("2006-01-02 15:04:05"), o.Folder, o.What, strings.TrimSpace(o.Instant+" "+o.Text))
+					t.row(o.Time.In(e.loc).Format("2006-01-02 15:04:05"), o.Folder, o.What, operationText(o))
 				}
 				return t.flush()
 			})

@@ -102,21 +102,7 @@ func newEntryRow(name string, entry versions.Entry, at versions.Instant) entryRo
 	return row
 }
 
-func typeName(k versions.Kind) string {
-	switch k {
-	case versions.File:
-		return "file"
-	case versions.Dir:
-		return "dir"
-	case versions.Symlink:
-		return "symlink"
-	case versions.CharDev:
-		return "chardev"
-	case versions.BlkDev:
-		return "blockdev"
-	}
-	return "unknown"
-}
+func typeName(k versions.Kind) string { return agent.TypeName(k) }
 
 // listing prints entries: names as they come, or a table, or JSON at the end.
 type listing struct {

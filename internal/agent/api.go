@@ -108,7 +108,22 @@ type Status struct {
 type Operation struct {
 	Time    time.Time `json:"time"`
 	Folder  string    `json:"folder,omitempty"`
-	What    string    `json:"what"` // "snapshot", "pushed", "applied", "conflict", "error", …
+	What    string    `json:"what"` // see docs/json.md
 	Instant string    `json:"instant,omitempty"`
+	Path    string    `json:"path,omitempty"` // that it is about
+	RawPath string    `json:"path_quoted,omitempty"`
 	Text    string    `json:"text,omitempty"`
+	// Files are the first of Total that have arrived, or left; of older
+	// operations only Total is kept.
+	Files []FileChange `json:"files,omitempty"`
+	Total int64        `json:"total,omitempty"`
+}
+
+// FileChange is one path that has arrived or left.
+type FileChange struct {
+	Path    string `json:"path"`
+	RawPath string `json:"path_quoted,omitempty"` // Go syntax, when the path is not UTF-8
+	Change  string `json:"change"`                // "created", "modified", "deleted", "metadata"
+	Type    string `json:"type"`
+	Size    int64  `json:"size"` // afterwards; of what was deleted, before
 }

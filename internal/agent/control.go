@@ -25,10 +25,11 @@ type control struct {
 	cancel context.CancelFunc
 }
 
-// message is one line of an answer: progress, and at the end a result or an
-// error.
+// message is one line of an answer: progress or events, and at the end a result
+// or an error.
 type message struct {
 	Progress *Progress       `json:"progress,omitempty"`
+	Event    *Operation      `json:"event,omitempty"`
 	Result   json.RawMessage `json:"result,omitempty"`
 	Error    *wireError      `json:"error,omitempty"`
 }
@@ -82,6 +83,7 @@ func (a *Agent) newControl() *control {
 		a.stop()
 		return nil, nil
 	}))
+	mux.HandleFunc("GET /v1/events", a.serveEvents)
 	mux.HandleFunc("GET /v1/chunk", a.serveChunk)
 	// For whoever looks why it needs what it needs: curl --unix-socket.
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

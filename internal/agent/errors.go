@@ -27,6 +27,7 @@ var (
 	ErrTimeout      = errors.New("not everything is on the remote yet")
 	ErrNoInstant    = errors.New("there is no version at that time")
 	ErrMount        = errors.New("cannot mount")
+	ErrStopped      = errors.New("the agent has stopped")
 	ErrOffline      = blob.ErrOffline
 )
 
@@ -42,6 +43,7 @@ func codes() []struct {
 	}{
 		{"not-running", ErrNotRunning},
 		{"running", ErrRunning},
+		{"stopped", ErrStopped},
 		{"connected", ErrConnected},
 		{"not-connected", ErrNotConnected},
 		{"outside", ErrOutside},

@@ -347,7 +347,13 @@ func (h *host) restore(ctx context.Context, s *syncer.Syncer) error {
 
 // note writes an operation of the folder into the log.
 func (h *host) note(op syncer.Operation) {
-	o := Operation{Time: h.a.o.Now(), Folder: h.folder.Name, What: op.What, Text: op.Text}
+	o := Operation{
+		Time: h.a.o.Now(), Folder: h.folder.Name, What: op.What, Text: op.Text, Total: op.Total,
+		Path: op.Path, RawPath: quoted(op.Path),
+	}
+	for _, f := range op.Files {
+		o.Files = append(o.Files, FileChange{Path: f.Path, RawPath: quoted(f.Path), Change: f.Change, Type: TypeName(f.Kind), Size: f.Size})
+	}
 	if !op.Instant.IsZero() {
 		o.Instant = op.Instant.String()
 	}

@@ -77,8 +77,12 @@ func (a *Agent) ask(ctx context.Context) (answers bool) {
 
 func (a *Agent) wentOffline(err error) {
 	a.mu.Lock()
+	news := a.online || a.why == nil || a.why.Error() != err.Error()
 	a.online, a.why = false, err
 	a.mu.Unlock()
+	if news {
+		a.ops.add(Operation{Time: a.o.Now(), What: "offline", Text: err.Error()})
+	}
 }
 
 // cameOnline is told when the stream stands: what happened before is unknown.
@@ -95,6 +99,7 @@ func (a *Agent) answered() {
 	a.online, a.why = true, nil
 	a.mu.Unlock()
 	if !was {
+		a.ops.add(Operation{Time: a.o.Now(), What: "online", Text: a.repo.Setup.URL})
 		kick(a.wake)
 		kick(a.back)
 	}

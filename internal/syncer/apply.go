@@ -38,12 +38,13 @@ type applier struct {
 	left    []string              // what could not be done now: changed or open here
 	failed  *unapplied            // what could not be done at all; nil: nothing
 	done    Activity
+	news    news
 }
 
 // apply brings the tree from to to, as far as programs here let it: the paths
 // that are left are being written or have just been changed. Content is staged,
-// made durable, and then made visible step by step.
-func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []string, err error) {
+// made durable, and then made visible step by step. at is the version of to.
+func (s *Syncer) apply(ctx context.Context, from, to versions.Entry, at versions.Instant) (left []string, err error) {
 	p, err := s.makePlan(ctx, from, to)
 	if err != nil {
 		return nil, err
@@ -53,6 +54,7 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry) (left []str
 	}
 	a := s.newApplier(p)
 	defer s.tidyStage()
+	defer func() { s.tellArrived(a.news, at) }()
 	s.gateDirs(p)
 	defer s.gateDirs(nil)
 	defer s.activity(Activity{})
@@ -216,6 +218,7 @@ func (a *applier) show(ctx context.Context, list []stagedChange, which func(stag
 			var sig disk.Sig
 			if sig, err = a.s.readBack(*c); err == nil {
 				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig})
+				a.news.add(c.Change)
 				if c.New.Link != [16]byte{} {
 					a.links[c.New.Link], a.linkSig[c.New.Link] = c.Path, sig
 				}
@@ -307,6 +310,7 @@ func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 			}
 			if err == nil || missing(err) {
 				applied = append(applied, folder.Applied{Path: c.Path})
+				a.news.add(c.Change)
 			} else if err := a.note(c.Path, err); err != nil {
 				return err
 			}

@@ -103,6 +103,7 @@ func (s *Syncer) round(ctx context.Context) (made bool, again time.Duration) {
 		return made, 0
 	}
 	s.flushBuilt(begun, err)
+	s.tellTrouble()
 	if err != nil {
 		s.o.Logger.Warn("no snapshot", "err", err)
 		s.failed(err)

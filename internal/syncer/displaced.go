@@ -280,7 +280,7 @@ func (s *Syncer) bringBack(ctx context.Context, dir *disk.Dir, d displaced, hash
 		switch {
 		case err == nil:
 			s.o.Disk.Changed(path)
-			s.o.Note(Operation{What: "conflict", Text: path})
+			s.o.Note(Operation{What: "conflict", Path: path, Text: path})
 			return true, nil
 		case errors.Is(err, syscall.EBUSY) && !s.o.Disk.Dirty(path), errors.Is(err, os.ErrExist):
 			at = versions.NextInstant(at.Time(), at) // the name is taken

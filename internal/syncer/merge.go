@@ -83,7 +83,10 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 // tellMerge writes into the operations log what a user may want to look at.
 func (s *Syncer) tellMerge(plan reconcile.Plan, at versions.Instant) {
 	for _, c := range plan.Conflicts {
-		s.o.Note(Operation{What: "conflict", Instant: at, Text: c.Path + ": this machine's content is in " + c.Copy})
+		if !c.Known {
+			s.told[c.Copy] = true
+		}
+		s.o.Note(Operation{What: "conflict", Instant: at, Path: c.Copy, Text: c.Path + ": this machine's content is in " + c.Copy})
 	}
 	for _, l := range plan.Lookalike {
 		s.o.Note(Operation{What: "lookalike", Instant: at, Text: fmt.Sprintf("%s and %s differ in case or form only", l.Local, l.Remote)})
@@ -100,6 +103,9 @@ func (s *Syncer) merged(head line.Folder, tip chunk.ID) bool {
 // settleMerged makes this machine's newest snapshot the base: the line has it
 // as a parent of head. Its number is not that of the head, which is above.
 func (s *Syncer) settleMerged(ctx context.Context, tip queued, head line.Folder) error {
+	s.mu.Lock()
+	before := s.base.Root
+	s.mu.Unlock()
 	err := s.setBase(Base{
 		Repository: s.o.Repository, Folder: s.o.ID,
 		Number: head.Number - 1, Epoch: head.Epoch,
@@ -109,7 +115,11 @@ func (s *Syncer) settleMerged(ctx context.Context, tip queued, head line.Folder)
 		return err
 	}
 	s.o.Hook("based")
-	return s.settleQueue(ctx)
+	if err := s.settleQueue(ctx); err != nil {
+		return err
+	}
+	s.tellPushed(ctx, before, tip.snapshot)
+	return nil
 }
 
 // putSides brings the queue's records to the remote beside the line.

@@ -35,9 +35,12 @@ type Applier interface {
 
 // Operation is something that the syncer did, for the operations log.
 type Operation struct {
-	What    string // "snapshot", "pushed", "applied", "conflict", "error"
+	What    string // "snapshot", "pushed", "arrived", "applied", "conflict", "error", …
 	Instant versions.Instant
+	Path    string // that it is about, if it is about one
 	Text    string
+	Files   []FileChange // the first of Total: what has arrived, or left with "pushed"
+	Total   int64
 }
 
 // Options of a Syncer. All but the functions and Logger must be set.

@@ -135,7 +135,7 @@ func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Fol
 	if err := s.setTarget(head.Root); err != nil {
 		return err
 	}
-	left, err := s.apply(ctx, local, head.Root)
+	left, err := s.apply(ctx, local, head.Root, head.Instant)
 	s.tellUnapplied(err)
 	if err != nil {
 		return fmt.Errorf("apply snapshot %s: %w", head.Instant, err)

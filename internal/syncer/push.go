@@ -123,6 +123,9 @@ func (s *Syncer) settle(ctx context.Context, e queued, head line.Folder) error {
 	if head.Snapshot != e.id {
 		number-- // that of an ancestor is not known, but the head's is above it
 	}
+	s.mu.Lock()
+	before := s.base.Root
+	s.mu.Unlock()
 	err := s.setBase(Base{
 		Repository: s.o.Repository, Folder: s.o.ID,
 		Number: number, Epoch: head.Epoch,
@@ -140,8 +143,8 @@ func (s *Syncer) settle(ctx context.Context, e queued, head line.Folder) error {
 	if err := s.settleQueue(ctx); err != nil {
 		return err
 	}
-	s.o.Note(Operation{What: "pushed", Instant: e.snapshot.Instant})
 	s.progressed()
+	s.tellPushed(ctx, before, e.snapshot)
 	return nil
 }
 

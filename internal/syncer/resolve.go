@@ -89,7 +89,7 @@ func (s *Syncer) Resolve(ctx context.Context, list []Dispute, keep Keep, dry boo
 	_, cerr := s.captureLocked(ctx, folder.BuildOptions{})
 	for _, r := range out {
 		if r.Err == nil {
-			s.o.Note(Operation{What: "resolved", Text: r.text()})
+			s.o.Note(Operation{What: "resolved", Path: r.Path, Text: r.text()})
 		}
 	}
 	return out, errors.Join(err, cerr)

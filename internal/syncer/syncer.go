@@ -48,6 +48,9 @@ type Syncer struct {
 
 	displaced []displaced // moved into staging by us, and not looked after yet
 
+	trouble map[string]string // that was told of, by path
+	told    map[string]bool   // conflict copies that were told of when they were merged; guarded by tree
+
 	gateMu   sync.Mutex         // guards gated, yielding; taken inside steps, after everything else
 	gated    map[ownStep]uint32 // steps on directories of the apply under way, with the recorded modes
 	yielding map[ownStep]bool   // steps that may displace what rules keep out
@@ -70,7 +73,7 @@ func New(o Options) (*Syncer, error) {
 	if err := atomicfile.Sweep(o.StateDir); err != nil {
 		return nil, err
 	}
-	s := &Syncer{o: o, build: make(chan struct{}, 1), sync: make(chan struct{}, 1), contacted: make(chan struct{}), run: rand.Text()[:8]}
+	s := &Syncer{o: o, build: make(chan struct{}, 1), sync: make(chan struct{}, 1), contacted: make(chan struct{}), told: map[string]bool{}, run: rand.Text()[:8]}
 	s.status.State = Starting
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("folder %s: %w", o.Name, err)

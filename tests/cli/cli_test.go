@@ -204,7 +204,7 @@ func cmdBackground(ts *testscript.TestScript, neg bool, args []string) {
 		program = m.bin
 	}
 	cmd := exec.Command(program, args[1:]...)
-	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + os.Getenv("PATH"), "NO_COLOR=1", "TZ=UTC"}
+	cmd.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + filepath.Dir(m.bin) + ":" + os.Getenv("PATH"), "NO_COLOR=1", "TZ=UTC"}
 	cmd.Dir = ts.MkAbs(".")
 	ts.Check(cmd.Start())
 	m.mu.Lock()
