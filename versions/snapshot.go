@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/syncfs/syncfs/internal/canon"
 	"github.com/syncfs/syncfs/internal/chunk"
@@ -37,14 +38,23 @@ type Snapshot struct {
 
 	Dirs     []DirChange // directories that changed against the first parent, sorted by path
 	DirsList chunk.ID    // the chunk of kind Dirs that holds them, when there are many
+
+	// Untracked are paths that this snapshot, or one that it merges, has taken
+	// out of the tree but that stay on every disk. Rising.
+	Untracked []string
 }
 
 const (
 	snapshotVersion = 1
+	untrackVersion  = 2 // with Untracked, which is not empty
 	maxSnapshot     = 4 << 20
 	maxWord         = 1 << 10 // bytes of a host, a user, a tag
 	maxTags         = 1 << 10
 	maxParents      = 16
+	maxUntrackedLen = 1 << 16 // bytes of one path
+
+	// MaxUntracked is how many paths a snapshot may have in Untracked.
+	MaxUntracked = 1 << 15
 )
 
 // ID of the record: keyed nowhere, BLAKE3-256 of its encoding.
@@ -56,7 +66,11 @@ func SnapshotID(encoded []byte) chunk.ID { return blake3.Sum256(encoded) }
 // Encode writes the record in its one canonical form.
 func (s *Snapshot) Encode() []byte {
 	b := make([]byte, 0, 512+48*len(s.Dirs))
-	b = append(b, snapshotVersion)
+	version := byte(snapshotVersion)
+	if len(s.Untracked) > 0 {
+		version = untrackVersion // programs that do not know of them would delete these
+	}
+	b = append(b, version)
 	b = canon.String(b, s.Folder)
 	b = canon.Int64(b, s.Instant.Sec)
 	b = canon.Uvarint(b, uint64(s.Instant.Seq))
@@ -78,9 +92,17 @@ func (s *Snapshot) Encode() []byte {
 	}
 	b = appendBool(b, !s.DirsList.IsZero())
 	if !s.DirsList.IsZero() {
-		return append(b, s.DirsList[:]...)
+		b = append(b, s.DirsList[:]...)
+	} else {
+		b = appendDirs(b, s.Dirs)
 	}
-	return appendDirs(b, s.Dirs)
+	if len(s.Untracked) > 0 {
+		b = canon.Uvarint(b, uint64(len(s.Untracked)))
+		for _, path := range s.Untracked {
+			b = canon.String(b, path)
+		}
+	}
+	return b
 }
 
 func appendBool(b []byte, v bool) []byte {
@@ -96,8 +118,9 @@ func DecodeSnapshot(data []byte) (*Snapshot, error) {
 		return nil, fmt.Errorf("decode a snapshot: %w: %d bytes are too many", canon.ErrFormat, len(data))
 	}
 	d := canon.NewDecoder(data)
-	if v := d.Byte(); d.Err() == nil && v != snapshotVersion {
-		return nil, fmt.Errorf("snapshot of format %d, but this program knows %d only: update it", v, snapshotVersion)
+	version := d.Byte()
+	if d.Err() == nil && version != snapshotVersion && version != untrackVersion {
+		return nil, fmt.Errorf("snapshot of format %d, but this program knows %d and %d only: update it", version, snapshotVersion, untrackVersion)
 	}
 	s := &Snapshot{Folder: d.String(maxWord)}
 	s.Instant.Sec = d.Int64()
@@ -122,6 +145,14 @@ func DecodeSnapshot(data []byte) (*Snapshot, error) {
 		copy(s.DirsList[:], d.Fixed(32))
 	} else {
 		s.Dirs = decodeDirs(&d)
+	}
+	if version == untrackVersion {
+		for range d.Count(MaxUntracked, 1) {
+			s.Untracked = append(s.Untracked, d.String(maxUntrackedLen))
+		}
+		if d.Err() == nil && (!slices.IsSorted(s.Untracked) || len(slices.Compact(slices.Clone(s.Untracked))) != len(s.Untracked)) {
+			return nil, fmt.Errorf("decode a snapshot: %w: its untracked paths do not rise", canon.ErrFormat)
+		}
 	}
 	if err := d.Done(); err != nil {
 		return nil, fmt.Errorf("decode a snapshot: %w", err)

@@ -32,7 +32,10 @@ func TestGoldenSnapshotReadsForEver(t *testing.T) {
 	long := goldenSnapshot()
 	long.Dirs, long.DirsList = nil, idOf(5)
 	golden(t, "snapshot-long", long.Encode())
-	for _, want := range []*versions.Snapshot{s, long, {Root: versions.Entry{Kind: versions.Dir}}} {
+	untracking := goldenSnapshot()
+	untracking.Untracked = []string{"docs/build", "docs/\xff.o"}
+	golden(t, "snapshot-untracked", untracking.Encode())
+	for _, want := range []*versions.Snapshot{s, long, untracking, {Root: versions.Entry{Kind: versions.Dir}}} {
 		got, err := versions.DecodeSnapshot(want.Encode())
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("read back %+v, want %+v (%v)", got, want, err)
@@ -55,7 +58,7 @@ func TestEveryTruncationOfASnapshotIsRefused(t *testing.T) {
 
 func TestASnapshotOfALaterFormatSaysSo(t *testing.T) {
 	b := goldenSnapshot().Encode()
-	b[0] = 2
+	b[0] = 3
 	if _, err := versions.DecodeSnapshot(b); err == nil || !strings.Contains(err.Error(), "update it") {
 		t.Errorf("%v", err)
 	}

@@ -79,6 +79,8 @@ func (a *Agent) newControl() *control {
 	mux.Handle("POST /v1/flush", long(func(ctx context.Context, r FlushRequest, p func(Progress)) (any, error) { return nil, a.flush(ctx, r) }))
 	mux.Handle("GET /v1/conflicts", answer(a.serveConflicts))
 	mux.Handle("POST /v1/resolve", long(func(ctx context.Context, r ResolveRequest, _ func(Progress)) (any, error) { return a.resolve(ctx, r) }))
+	mux.Handle("POST /v1/ignored", long(func(ctx context.Context, r IgnoredRequest, _ func(Progress)) (any, error) { return a.ignored(ctx, r) }))
+	mux.Handle("POST /v1/untrack", long(func(ctx context.Context, r UntrackRequest, _ func(Progress)) (any, error) { return a.untrack(ctx, r) }))
 	mux.Handle("POST /v1/stop", answer(func(context.Context, *http.Request) (any, error) {
 		a.stop()
 		return nil, nil

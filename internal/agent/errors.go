@@ -10,6 +10,7 @@ import (
 	"github.com/syncfs/syncfs/internal/line"
 	"github.com/syncfs/syncfs/internal/seal"
 	"github.com/syncfs/syncfs/internal/store"
+	"github.com/syncfs/syncfs/internal/syncer"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -28,6 +29,7 @@ var (
 	ErrNoInstant    = errors.New("there is no version at that time")
 	ErrMount        = errors.New("cannot mount")
 	ErrStopped      = errors.New("the agent has stopped")
+	ErrNoRule       = syncer.ErrNoRule
 	ErrOffline      = blob.ErrOffline
 )
 
@@ -54,6 +56,7 @@ func codes() []struct {
 		{"unauthorized", blob.ErrUnauthorized}, // also when it is why a flush ended
 		{"timeout", ErrTimeout},
 		{"no-instant", ErrNoInstant},
+		{"no-rule", ErrNoRule},
 		{"mount", ErrMount},
 		{"no-repository", store.ErrNoRepository}, // also of a directory that cannot be reached
 		{"offline", blob.ErrOffline},

@@ -38,6 +38,10 @@ type BuildOptions struct {
 	// attach, those of the remote. io/fs.ErrNotExist where there are none; nil:
 	// nowhere.
 	Rules func(dir string) ([]byte, error)
+	// Tracked tells whether a path is in the tree of which the records may have
+	// been lost. It is asked of what rules are against, in a directory without
+	// a record. Nil: nothing is.
+	Tracked func(path string) (bool, error)
 }
 
 // build is one run of Build.

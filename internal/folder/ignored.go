@@ -215,3 +215,45 @@ func (f *Folder) Leftover(dir string) (bool, error) {
 	}
 	return true, nil
 }
+
+// Unwanted are the paths at or below path that are in the tree and would be
+// ignored if they were new, without what is in a directory of the list.
+func (f *Folder) Unwanted(ctx context.Context, path string) (list []Verdict, err error) {
+	v, err := f.Verdict(path)
+	if err != nil || !v.Tracked {
+		return nil, err
+	}
+	if v.Rule != "" {
+		return []Verdict{v}, nil
+	}
+	_, c, err := f.recorded(path)
+	if err != nil || path != "" && !c.isDir() {
+		return nil, err
+	}
+	err = f.unwanted(ctx, f.rulebook(), path, &list)
+	return list, err
+}
+
+func (f *Folder) unwanted(ctx context.Context, book *rulebook, dir string, list *[]Verdict) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	record, err := f.recordOf(dir)
+	if err != nil || record == nil {
+		return err
+	}
+	return record.each(func(c child) error {
+		rule, err := book.rule(dir, c.name, c.isDir())
+		switch {
+		case err != nil:
+			return err
+		case rule != nil:
+			v := Verdict{Path: join(dir, c.name), Dir: c.isDir(), Tracked: true}
+			v.by(rule)
+			*list = append(*list, v)
+		case c.isDir():
+			return f.unwanted(ctx, book, join(dir, c.name), list)
+		}
+		return nil
+	})
+}

@@ -13,9 +13,9 @@ import (
 	"github.com/syncfs/syncfs/internal/ignore"
 )
 
-// errRules is a file of rules that cannot be read just now. What it may be about
+// ErrRules is a file of rules that cannot be read just now. What it may be about
 // is neither taken nor given up.
-var errRules = errors.New("what is new here is not taken before its rules can be read")
+var ErrRules = errors.New("what is new here is not taken before its rules can be read")
 
 // rulebook reads the rules of directories, each file once: one scan, one build
 // or one question has one.
@@ -85,7 +85,7 @@ func (r *rulebook) read(dir string) (*ignore.File, error) {
 	case errors.Is(err, fs.ErrNotExist), isNotDir(err), errors.Is(err, disk.ErrSubmount):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w: %w", path, errRules, err)
+		return nil, fmt.Errorf("%s: %w: %w", path, ErrRules, err)
 	case len(data) == 0:
 		return nil, nil
 	}

@@ -251,6 +251,12 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 func (b *build) keptOut(t *task, n disk.Dirent, m *mark) bool {
 	isDir := n.Type == disk.TypeDir
 	rule, err := b.rules.rule(t.path, n.Name, isDir)
+	if err == nil && rule != nil && t.record == nil && b.o.Tracked != nil {
+		var tracked bool
+		if tracked, err = b.o.Tracked(join(t.path, n.Name)); tracked {
+			return false
+		}
+	}
 	if err != nil {
 		if !errors.Is(err, errWriting) {
 			b.f.troubled(join(t.path, n.Name), err, false)

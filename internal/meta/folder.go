@@ -130,6 +130,39 @@ func (f *Folder) Snapshots() (list []Snapshot, err error) {
 	return list, err
 }
 
+// SnapshotsAfter lists the records after an instant, the newest first.
+func (f *Folder) SnapshotsAfter(at versions.Instant) (list []Snapshot, err error) {
+	err = f.db.view(func(txn *badger.Txn) error {
+		prefix := f.keys.prefix(snapshotKind)
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: true})
+		defer it.Close()
+		for it.Seek(append(bytes.Clone(prefix), afterAll...)); it.Valid(); it.Next() {
+			key := it.Item().KeyCopy(nil)
+			if len(key) < pieceLen || binary.BigEndian.Uint16(key[len(key)-pieceLen:]) != 0 {
+				continue
+			}
+			key = key[:len(key)-pieceLen]
+			value, err := get(txn, key)
+			if err != nil {
+				return err
+			}
+			if value == nil {
+				continue // a crash left a part of it
+			}
+			s, err := decodeSnapshot(key, value)
+			if err != nil {
+				return err
+			}
+			if s.Record.Instant.Compare(at) <= 0 {
+				return nil
+			}
+			list = append(list, s)
+		}
+		return nil
+	})
+	return list, err
+}
+
 // SnapshotAt is the newest snapshot not after at (zero at: the newest);
 // io/fs.ErrNotExist.
 func (f *Folder) SnapshotAt(at versions.Instant) (s Snapshot, err error) {

@@ -192,6 +192,15 @@ func TestSnapshotsByInstant(t *testing.T) {
 	for _, c := range []struct {
 		at   versions.Instant
 		want int
+	}{{versions.Instant{}, 300}, {versions.Instant{Sec: 10}, 299}, {versions.Instant{Sec: 1000, Seq: 0}, 2}, {at(1 << 40), 0}} {
+		after, err := f.SnapshotsAfter(c.at)
+		if err != nil || len(after) != c.want || len(after) > 0 && after[0].ID != want[299] {
+			t.Errorf("after %v there are %d snapshots, want %d (%v)", c.at, len(after), c.want, err)
+		}
+	}
+	for _, c := range []struct {
+		at   versions.Instant
+		want int
 	}{
 		{versions.Instant{}, 299},
 		{at(1 << 40), 299},

@@ -37,8 +37,10 @@ type applier struct {
 	linkSig map[[16]byte]disk.Sig // what each of them is, as far as we put it there
 	left    []string              // what could not be done now: changed or open here
 	failed  *unapplied            // what could not be done at all; nil: nothing
-	done    Activity
-	news    news
+	// untracked are paths that leave the tree and stay on this disk.
+	untracked map[string]bool
+	done      Activity
+	news      news
 }
 
 // apply brings the tree from to to, as far as programs here let it: the paths
@@ -58,6 +60,14 @@ func (s *Syncer) apply(ctx context.Context, from, to versions.Entry, at versions
 	s.gateDirs(p)
 	defer s.gateDirs(nil)
 	defer s.activity(Activity{})
+	if len(p.gone)+len(p.giveWay) > 0 {
+		s.mu.Lock()
+		base := s.base.Instant
+		s.mu.Unlock()
+		if a.untracked, err = s.untrackedSince(base); err != nil {
+			return nil, err
+		}
+	}
 	if err := a.findLinks(ctx, to); err != nil {
 		return nil, err
 	}
@@ -303,7 +313,10 @@ func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 		}
 		applied := make([]folder.Applied, 0, n)
 		for _, c := range staged {
-			err := a.take(ctx, c)
+			var err error
+			if !a.stays(c.Path) {
+				err = a.take(ctx, c)
+			}
 			if c.Old.Kind == versions.Dir && inTheWay(err) {
 				err = a.leave(c, applied, err)
 				applied = nil
@@ -319,6 +332,11 @@ func (a *applier) remove(ctx context.Context, list []versions.Change) error {
 		}
 		if err := a.s.o.Disk.Applied(applied); err != nil {
 			return err
+		}
+		for _, c := range staged {
+			if a.stays(c.Path) {
+				a.s.o.Disk.Changed(c.Path)
+			}
 		}
 		list = list[n:]
 	}

@@ -26,6 +26,9 @@ func (s *Syncer) Attach(ctx context.Context) error {
 	if err := s.scan(ctx); err != nil {
 		return fmt.Errorf("look at the folder: %w", err)
 	}
+	if err := s.resumeUntrack(); err != nil {
+		return err
+	}
 	s.rememberQueue(ctx)
 	s.mu.Lock()
 	s.status.ready = true

@@ -36,6 +36,7 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 	if err != nil {
 		return false, err
 	}
+	o.Tracked = s.trackedIn(ctx, tipRoot)
 	o.Progress = func(files, bytes int64) { s.activity(Activity{Stage: "read", Files: files, Bytes: bytes}) }
 	defer s.activity(Activity{})
 	stop := s.uploadMeanwhile(ctx)
@@ -53,11 +54,17 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 	if err != nil {
 		return false, err
 	}
+	s.mu.Lock()
+	untracking := s.untracking
+	s.mu.Unlock()
 	if !mine {
 		if built != nil {
-			return false, s.record(ctx, built)
+			err = s.record(ctx, built)
 		}
-		return false, nil
+		if err == nil && len(untracking) > 0 { // a snapshot names them already
+			err = s.setUntracking(nil)
+		}
+		return false, err
 	}
 	snap := &versions.Snapshot{
 		Folder:  s.o.ID,
@@ -68,7 +75,10 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 	if !tipID.IsZero() {
 		snap.Parents = []chunk.ID{tipID}
 	}
-	if built != nil && versions.Equal(before, tipRoot) {
+	if snap.Untracked, err = s.absentFrom(ctx, root, untracking); err != nil {
+		return false, err
+	}
+	if built != nil && versions.Equal(before, tipRoot) && len(untracking) == 0 {
 		snap.Added, snap.Changed, snap.Removed = built.Added, built.Changed, built.Removed
 		snap.Dirs = built.Dirs
 	} else if err := s.compare(ctx, tipRoot, snap); err != nil {
@@ -76,6 +86,11 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 	}
 	if err := s.enqueue(ctx, snap, built, epoch); err != nil {
 		return false, err
+	}
+	if len(untracking) > 0 {
+		if err := s.setUntracking(nil); err != nil {
+			return true, err
+		}
 	}
 	return true, nil
 }

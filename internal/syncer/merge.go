@@ -51,6 +51,9 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 		Parents: []chunk.ID{head.Snapshot, tip.id},
 		Host:    s.o.Host, User: s.o.User, Device: s.o.Device, Kind: s.o.Kind,
 	}
+	if snap.Untracked, err = s.mergedUntracked(ctx, base.Instant, root); err != nil {
+		return err
+	}
 	if err := s.compare(ctx, head.Root, snap); err != nil {
 		return err
 	}

@@ -58,6 +58,10 @@ func (s *Syncer) look(ctx context.Context, o folder.BuildOptions) (versions.Entr
 	if err != nil {
 		return versions.Entry{}, nil, err
 	}
+	s.mu.Lock()
+	_, _, tip := s.tip()
+	s.mu.Unlock()
+	o.Tracked = s.trackedIn(ctx, tip)
 	built, err := s.o.Disk.Build(ctx, s.o.Trees, s.o.Contents, o)
 	if err != nil {
 		return versions.Entry{}, nil, fmt.Errorf("look at the folder: %w", err)

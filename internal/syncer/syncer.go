@@ -46,7 +46,8 @@ type Syncer struct {
 	announced   uint64    // number of the base that the remote was told last
 	announcedAt time.Time // when
 
-	displaced []displaced // moved into staging by us, and not looked after yet
+	displaced  []displaced // moved into staging by us, and not looked after yet
+	untracking []string    // left the tree, and the next snapshot says so
 
 	trouble map[string]string // that was told of, by path
 	told    map[string]bool   // conflict copies that were told of when they were merged; guarded by tree
@@ -95,6 +96,9 @@ func (s *Syncer) load() error {
 		return err
 	}
 	if s.target, err = readTarget(s.o.StateDir); err != nil {
+		return err
+	}
+	if s.untracking, err = readUntracking(s.o.StateDir); err != nil {
 		return err
 	}
 	s.base, err = ReadBase(s.o.StateDir)
