@@ -107,6 +107,8 @@ func byKind(err error) (code int, hint string) {
 		return exitBusy, "`syncfs stop` ends it"
 	case is(agent.ErrBusy, remote.ErrBusy, store.ErrInUse):
 		return exitBusy, ""
+	case is(agent.ErrPaused):
+		return exitFailed, "`syncfs resume` lets it go on"
 	case is(agent.ErrTimeout):
 		return exitOffline, "nothing is lost: it is on this machine and is sent when the remote can be reached; `syncfs status` says more"
 	case is(agent.ErrUnknown, line.ErrUnknown):

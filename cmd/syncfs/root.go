@@ -53,8 +53,9 @@ func newRootCommand(e *env) *cobra.Command {
 		}
 	}
 	add("start", newUpCommand(e), newServeCommand(e), newInitCommand(e), newConnectCommand(e), newDisconnectCommand(e))
-	add("folders", newAddCommand(e), newGetCommand(e), newFoldersCommand(e), newStatusCommand(e), newFlushCommand(e), newConflictsCommand(e),
-		newMountCommand(e), newUmountCommand(e), newIgnoredCommand(e), newUntrackCommand(e), newRemoveCommand(e), newStopCommand(e), newLogCommand(e), newEventsCommand(e))
+	add("folders", newAddCommand(e), newGetCommand(e), newFoldersCommand(e), newStatusCommand(e), newFlushCommand(e),
+		newConflictsCommand(e), newPauseCommand(e), newResumeCommand(e), newMountCommand(e), newUmountCommand(e),
+		newIgnoredCommand(e), newUntrackCommand(e), newRemoveCommand(e), newStopCommand(e), newLogCommand(e), newEventsCommand(e))
 	add("past", newVersionsCommand(e), newLsCommand(e), newCatCommand(e), newFindCommand(e), newDiffCommand(e), newRestoreCommand(e))
 	add("store", newCheckCommand(e), newStatsCommand(e), newKeyCommand(e))
 	add("", newAgentCommand(e), newApplyCommand(e), newCompletionCommand(e), newVersionCommand(e))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -78,7 +79,7 @@ func silently(code int) error {
 func (e *env) printStatus(s agent.Status) error {
 	t := e.newTable()
 	for _, f := range s.Folders {
-		t.row(f.Name, e.paint(f.State), stateText(f), "last version "+newest(f.FolderInfo, e.now()), where(f.FolderInfo))
+		t.row(f.Name, e.paint(f.State), stateText(f, e.loc), "last version "+newest(f.FolderInfo, e.now()), where(f.FolderInfo))
 	}
 	if err := t.flush(); err != nil {
 		return err
@@ -115,8 +116,14 @@ func (e *env) printStatus(s agent.Status) error {
 }
 
 // stateText says in words what the state's word leaves open.
-func stateText(f agent.FolderStatus) string {
+func stateText(f agent.FolderStatus, loc *time.Location) string {
 	var parts []string
+	switch {
+	case f.Paused && !f.PausedUntil.IsZero():
+		parts = append(parts, "paused until "+f.PausedUntil.In(loc).Format("2006-01-02 15:04:05"))
+	case f.Paused && f.State != agent.StatePaused:
+		parts = append(parts, "paused")
+	}
 	if f.PendingFiles > 0 || f.PendingBytes > 0 {
 		parts = append(parts, fmt.Sprintf("%s, %s pending", count(f.PendingFiles, "file", "files"), size(f.PendingBytes)))
 	}

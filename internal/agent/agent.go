@@ -65,6 +65,8 @@ type Agent struct {
 	wake chan struct{} // ends the pause before the next event stream
 	back chan struct{} // the remote can be reached again
 
+	paused chan struct{} // some pause has begun or ended
+
 	registry sync.Mutex // held while the list of folders is changed
 
 	mu     sync.Mutex // guards all below
@@ -99,7 +101,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	a := &Agent{
 		o: o, log: o.Logger, packs: &syncer.Packs{}, ops: &operations{}, since: o.Now(),
-		wake: make(chan struct{}, 1), back: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), back: make(chan struct{}, 1), paused: make(chan struct{}, 1),
 	}
 	if _, err := readRepository(o.Dirs); err != nil {
 		return err
@@ -231,6 +233,7 @@ func (a *Agent) serve(parent context.Context) error {
 	a.work.Go(func() error { return control.serve(listener) })
 	a.work.Go(func() error { a.watch(running); return nil })
 	a.work.Go(func() error { a.revive(running); return nil })
+	a.work.Go(func() error { a.endPauses(running); return nil })
 	a.work.Go(func() error { a.calm(running); return nil })
 	a.work.Go(func() error { a.maintain(running); return nil })
 	a.work.Go(func() error { a.announce(ctx); return nil })

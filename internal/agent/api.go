@@ -49,6 +49,7 @@ const (
 	StateUnprotected State = "unprotected" // the spool is full: changes are on this disk only
 	StateProblem     State = "problem"     // needs the user: see Problems
 	StateStarting    State = "starting"    // being scanned or fetched
+	StatePaused      State = "paused"      // nothing is sent or applied: see PausedUntil
 	StateStopped     State = "stopped"     // registered, but not served just now: see Error
 )
 
@@ -85,7 +86,9 @@ type FolderStatus struct {
 	LastSync     time.Time `json:"last_sync"`       // when the remote last had everything
 	Error        string    `json:"error,omitempty"` // the last one, if it still holds
 	Problems     []Problem `json:"problems,omitempty"`
-	Conflicts    int       `json:"conflicts"` // conflict copies in the tree
+	Paused       bool      `json:"paused"`
+	PausedUntil  time.Time `json:"paused_until,omitzero"` // absent: until resumed
+	Conflicts    int       `json:"conflicts"`             // conflict copies in the tree
 	Activity     *Progress `json:"activity,omitempty"`
 }
 

@@ -77,6 +77,10 @@ func (a *Agent) newControl() *control {
 	}))
 	mux.Handle("POST /v1/remove", long(func(ctx context.Context, r nameRequest, _ func(Progress)) (any, error) { return nil, a.remove(r.Name) }))
 	mux.Handle("POST /v1/flush", long(func(ctx context.Context, r FlushRequest, p func(Progress)) (any, error) { return nil, a.flush(ctx, r) }))
+	mux.Handle("POST /v1/pause", long(func(_ context.Context, r PauseRequest, _ func(Progress)) (any, error) { return nil, a.pauseFolders(r) }))
+	mux.Handle("POST /v1/resume", long(func(_ context.Context, r nameRequest, _ func(Progress)) (any, error) {
+		return nil, a.setPause(r.Name, pause{})
+	}))
 	mux.Handle("GET /v1/conflicts", answer(a.serveConflicts))
 	mux.Handle("POST /v1/resolve", long(func(ctx context.Context, r ResolveRequest, _ func(Progress)) (any, error) { return a.resolve(ctx, r) }))
 	mux.Handle("POST /v1/ignored", long(func(ctx context.Context, r IgnoredRequest, _ func(Progress)) (any, error) { return a.ignored(ctx, r) }))

@@ -28,6 +28,7 @@ var (
 	ErrTimeout      = errors.New("not everything is on the remote yet")
 	ErrNoInstant    = errors.New("there is no version at that time")
 	ErrMount        = errors.New("cannot mount")
+	ErrPaused       = syncer.ErrPaused
 	ErrStopped      = errors.New("the agent has stopped")
 	ErrNoRule       = syncer.ErrNoRule
 	ErrOffline      = blob.ErrOffline
@@ -46,6 +47,7 @@ func codes() []struct {
 		{"not-running", ErrNotRunning},
 		{"running", ErrRunning},
 		{"stopped", ErrStopped},
+		{"paused", ErrPaused},
 		{"connected", ErrConnected},
 		{"not-connected", ErrNotConnected},
 		{"outside", ErrOutside},

@@ -69,6 +69,7 @@ type registered struct {
 	VersionsName string `json:"versions_name,omitempty"`
 	Show         string `json:"show,omitempty"`
 	Stopped      bool   `json:"stopped,omitempty"` // by umount: not served until mount
+	Pause        pause  `json:"pause,omitzero"`
 }
 
 // foldersJSON is the list of folders as it lies on the disk.

@@ -334,6 +334,9 @@ func (a *Agent) flush(ctx context.Context, r FlushRequest) error {
 // flush waits for the folder to be in use, and then for everything in it.
 func (h *host) flush(ctx context.Context) error {
 	for {
+		if p := h.paused(); p.On {
+			return h.pausedError(p)
+		}
 		if s := h.running(); s != nil {
 			err := flushUnlessRefused(ctx, s)
 			if errors.Is(err, syncer.ErrNotSafe) {

@@ -43,6 +43,7 @@ type host struct {
 	preview *syncer.Syncer // being prepared: for its progress
 	mount   mounting
 	ready   bool // scanned, and in use
+	pause   pause
 	err     error
 }
 
@@ -52,7 +53,7 @@ const retryServe = 5 * time.Second
 // newHost makes a folder known; start serves it.
 func (a *Agent) newHost(f registered) *host {
 	h := &host{
-		a: a, folder: f, first: make(chan struct{}), once: &sync.Once{},
+		a: a, folder: f, pause: f.Pause, first: make(chan struct{}), once: &sync.Once{},
 		copies: &copies{trees: a.trees, db: a.db.Folder(f.ID)}, due: make(chan struct{}, 1),
 	}
 	if f.Stopped {
@@ -151,7 +152,11 @@ func (h *host) stop(lazy bool) error {
 	}
 	if s != nil && ready {
 		ctx, done := context.WithTimeout(context.Background(), stopTime)
-		if ferr := s.Flush(ctx); ferr != nil {
+		keep := s.Flush
+		if s.Paused() {
+			keep = s.Secure
+		}
+		if ferr := keep(ctx); ferr != nil {
 			h.a.log.Info("not everything was sent before the stop; it is kept and sent later", "folder", h.folder.Name, "err", ferr)
 		}
 		done()
@@ -196,6 +201,7 @@ func (h *host) serve(ctx context.Context) (err error) {
 	}
 	h.mu.Lock()
 	h.preview = s
+	s.Pause(h.pause.On)
 	h.mu.Unlock()
 	if err := h.restore(ctx, s); err != nil {
 		return err
@@ -342,7 +348,7 @@ func (h *host) restore(ctx context.Context, s *syncer.Syncer) error {
 	if !empty && !syncer.Restoring(dir) {
 		return nil // what is there is compared, file by file, when it is scanned
 	}
-	return s.Restore(ctx, h.folder.Path)
+	return s.WhileResumed(ctx, func(ctx context.Context) error { return s.Restore(ctx, h.folder.Path) })
 }
 
 // note writes an operation of the folder into the log.
@@ -385,6 +391,12 @@ func (h *host) status() FolderStatus {
 		st.State = StateStarting
 	}
 	st.Conflicts = h.copies.count()
+	if p := h.paused(); p.On {
+		st.Paused, st.PausedUntil = true, p.Until
+		if st.State == StateSafe || st.State == StatePending || st.State == StateOffline {
+			st.State = StatePaused
+		}
+	}
 	return st
 }
 

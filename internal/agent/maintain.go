@@ -36,7 +36,7 @@ func (a *Agent) maintain(ctx context.Context) {
 		case <-time.After(wait):
 		}
 		wait = every
-		if a.busy() || !a.isOnline() {
+		if a.busy() || !a.isOnline() || a.allPaused() {
 			wait = every / 12
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 
 // flush is one caller of Flush.
 type flush struct {
+	local bool          // the remote need not have it
 	built bool          // a build that began after the call has ended
 	after uint64        // queue entries up to this must be on the remote
 	err   error         // why the build failed; it is tried again
@@ -17,9 +18,26 @@ type flush struct {
 
 // Flush returns when everything that was closed before the call is on the
 // remote, in the head's snapshot or one of its ancestors. When ctx ends first
-// the error is ErrNotSafe and says what is missing.
+// the error is ErrNotSafe and says what is missing; ErrPaused at once when rounds
+// are paused.
 func (s *Syncer) Flush(ctx context.Context) error {
-	f := &flush{done: make(chan struct{})}
+	if s.Paused() {
+		return fmt.Errorf("folder %s: %w", s.o.Name, ErrPaused)
+	}
+	inner, cancel := s.unlessPaused(ctx)
+	defer cancel()
+	err := s.wait(inner, &flush{done: make(chan struct{})})
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() == nil:
+		return fmt.Errorf("folder %s: %w", s.o.Name, ErrPaused)
+	}
+	return fmt.Errorf("folder %s: %w: %w", s.o.Name, ErrNotSafe, err)
+}
+
+// wait returns when f has what it waits for; the error says what is missing.
+func (s *Syncer) wait(ctx context.Context, f *flush) error {
 	s.mu.Lock()
 	s.flushes = append(s.flushes, f)
 	s.failures = 0
@@ -39,7 +57,7 @@ func (s *Syncer) Flush(ctx context.Context) error {
 		return nil
 	default:
 	}
-	return fmt.Errorf("folder %s: %w: %w", s.o.Name, ErrNotSafe, s.whyLocked(f))
+	return s.whyLocked(f)
 }
 
 // whyLocked says what a flush still waits for.
@@ -92,11 +110,11 @@ func (s *Syncer) progressed() {
 	if len(s.queue.entries) > 0 {
 		first = s.queue.entries[0].seq
 	}
-	if first == s.queue.next && s.attached && s.status.remoteErr == nil {
+	if first == s.queue.next && s.attached && s.status.remoteErr == nil && s.halted.Err() == nil {
 		s.status.LastSync = s.o.Now()
 	}
 	s.flushes = slices.DeleteFunc(s.flushes, func(f *flush) bool {
-		if !f.built || !s.attached || f.after >= first && f.after > 0 {
+		if !f.built || !f.local && (!s.attached || f.after >= first && f.after > 0) {
 			return false
 		}
 		close(f.done)

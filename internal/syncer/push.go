@@ -104,7 +104,8 @@ func (s *Syncer) uploadMeanwhile(parent context.Context) (stop func()) {
 			if _, bytes := s.o.Store.Pending(); bytes < meanwhileBytes {
 				continue
 			}
-			if err := s.o.Store.Upload(ctx, func(int64) {}); err != nil && ctx.Err() == nil {
+			err := s.WhileResumed(ctx, func(ctx context.Context) error { return s.o.Store.Upload(ctx, func(int64) {}) })
+			if err != nil && ctx.Err() == nil {
 				s.o.Logger.Debug("nothing is sent while the folder is read", "err", err)
 				return // the commit tries again, and says why
 			}

@@ -27,11 +27,21 @@ func (s *Syncer) runRemote(ctx context.Context) error {
 		case <-s.sync:
 		case <-timer:
 		}
-		err := s.syncOnce(ctx)
-		if ctx.Err() != nil {
-			return nil
+		round, done := s.unlessPaused(ctx)
+		err := round.Err()
+		if err == nil {
+			err = s.syncOnce(round)
 		}
-		s.tried(err)
+		halted := round.Err() != nil
+		done()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case halted:
+			s.forgetHead() // how a commit under way has ended is not known
+		default:
+			s.tried(err)
+		}
 		first.Do(func() { close(s.contacted) })
 		s.progressed()
 	}
@@ -42,6 +52,8 @@ func (s *Syncer) nextTry() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
+	case s.halted.Err() != nil:
+		return 0
 	case s.failures > 0 && s.status.unapplied != nil:
 		return min(backoff(s.failures), retryHere)
 	case s.failures > 0:

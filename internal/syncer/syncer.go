@@ -49,6 +49,10 @@ type Syncer struct {
 	displaced  []displaced // moved into staging by us, and not looked after yet
 	untracking []string    // left the tree, and the next snapshot says so
 
+	halted  context.Context // ends when rounds are paused
+	halt    context.CancelFunc
+	resumed chan struct{} // closed when they go on
+
 	trouble map[string]string // that was told of, by path
 	told    map[string]bool   // conflict copies that were told of when they were merged; guarded by tree
 
@@ -75,6 +79,8 @@ func New(o Options) (*Syncer, error) {
 		return nil, err
 	}
 	s := &Syncer{o: o, build: make(chan struct{}, 1), sync: make(chan struct{}, 1), contacted: make(chan struct{}), told: map[string]bool{}, run: rand.Text()[:8]}
+	s.halted, s.halt = context.WithCancel(context.Background())
+	s.resumed = make(chan struct{})
 	s.status.State = Starting
 	if err := s.load(); err != nil {
 		return nil, fmt.Errorf("folder %s: %w", o.Name, err)
