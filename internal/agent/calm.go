@@ -25,6 +25,9 @@ func (a *Agent) calm(ctx context.Context) {
 			a.repo.Keys.Rest()
 			runtime.GC() // pools let go in the second collection
 			debug.FreeOSMemory()
+			if err := unmapFiles(); err != nil {
+				a.log.Debug("pages of files stay mapped", "error", err)
+			}
 			r.given = allocated()
 		}
 	}
