@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/syncfs/syncfs/internal/disk"
@@ -30,11 +31,17 @@ type applier struct {
 	stop context.CancelFunc
 	done chan struct{} // closed when the child is gone for good
 
-	pid  atomic.Int32 // the child
-	tid  atomic.Int32 // the child's thread that makes the steps, during a step; 0: none
-	mu   sync.Mutex   // guards step
-	step *step        // the one under way
+	grace time.Duration // how long the child may take to end, at each attempt
+
+	pid   atomic.Int32 // the child
+	tid   atomic.Int32 // the child's thread that makes the steps, during a step; 0: none
+	mu    sync.Mutex   // guards step and child
+	step  *step        // the one under way
+	child *os.Process  // the one that runs
 }
+
+// applierGrace is applier.grace: steps are renames and the like.
+const applierGrace = 3 * time.Second
 
 type job struct {
 	ctx    context.Context
@@ -61,7 +68,7 @@ type fromChild struct {
 }
 
 func newApplier(l *Live) *applier {
-	return &applier{l: l, jobs: make(chan job), done: make(chan struct{})}
+	return &applier{l: l, jobs: make(chan job), done: make(chan struct{}), grace: applierGrace}
 }
 
 // Do takes one visible step through the mount. unix.EBUSY: the gate did not let
@@ -90,6 +97,9 @@ func (l *Live) Do(ctx context.Context, s disk.Step) error {
 
 // serve runs the child, again when it ends, until ctx ends.
 func (a *applier) serve(ctx context.Context) {
+	var hurry sync.WaitGroup
+	hurry.Go(func() { a.hurry(ctx) })
+	defer hurry.Wait()
 	defer close(a.done)
 	var c *child
 	defer func() { c.stop() }()
@@ -112,6 +122,46 @@ func (a *applier) serve(ctx context.Context) {
 			}
 			j.answer <- err
 		}
+	}
+}
+
+// hurry sees to it that serve ends soon after ctx: a child that does not answer
+// is killed, and when even that does not end it, because it waits for a request
+// of its own that is not answered, the connection is.
+func (a *applier) hurry(ctx context.Context) {
+	select {
+	case <-a.done:
+		return
+	case <-ctx.Done():
+	}
+	for _, end := range []func() error{a.kill, a.l.abort} {
+		select {
+		case <-a.done:
+			return
+		case <-time.After(a.grace):
+		}
+		if err := end(); err != nil {
+			a.l.log.Warn("the process that applies changes does not end", "error", err)
+		}
+	}
+}
+
+func (a *applier) kill() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.child == nil {
+		return nil
+	}
+	return a.child.Kill()
+}
+
+// waitEnded waits for serve to end, though not for ever: where connections
+// cannot be aborted, a child may be left that nothing ends.
+func (a *applier) waitEnded() {
+	select {
+	case <-a.done:
+	case <-time.After(4 * a.grace):
+		a.l.log.Error("the process that applies changes is stuck", "pid", a.pid.Load())
 	}
 }
 
@@ -167,6 +217,9 @@ func (a *applier) start(ctx context.Context) (*child, error) {
 		return nil, fmt.Errorf("start the process that applies changes: %w", err)
 	}
 	theirs.Close() // so that its end is seen
+	a.mu.Lock()
+	a.child = cmd.Process
+	a.mu.Unlock()
 	c := &child{cmd: cmd, conn: ours, in: gob.NewDecoder(ours), out: gob.NewEncoder(ours)}
 	var hello fromChild
 	if err := c.in.Decode(&hello); err != nil || hello.TID == 0 {

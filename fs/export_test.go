@@ -4,6 +4,7 @@ package fs
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
@@ -17,3 +18,6 @@ func ToStatus(log *slog.Logger, err error) fuse.Status { return toStatus(log, "t
 
 // ApplierPID is the running child's process, 0 when there is none.
 func (l *Live) ApplierPID() int { return int(l.applier.pid.Load()) }
+
+// SetApplierGrace makes a stuck child be ended sooner.
+func (l *Live) SetApplierGrace(d time.Duration) { l.applier.grace = d }

@@ -51,6 +51,7 @@ type Live struct {
 	past    *History // nil: no .versions
 	stage   stage
 	kernel  *kernel
+	dev     string // major:minor of the mount
 	stats   counters
 	mounted atomic.Bool
 
@@ -171,6 +172,9 @@ func (l *Live) mount(ctx context.Context) error {
 		return err
 	}
 	l.mounted.Store(true)
+	if m, ok, err := mountedAt(l.o.MountPoint); err == nil && ok {
+		l.dev = m.dev
+	}
 	server, err := newServer(l, fd, l.fuseOptions())
 	if err != nil {
 		l.detach()
@@ -225,7 +229,7 @@ func (l *Live) Unmount() error {
 	}
 	if l.applier != nil { // its process has the mount open
 		l.applier.stop()
-		<-l.applier.done
+		l.applier.waitEnded()
 	}
 	err := unmountFuse(l.o.MountPoint, false)
 	if err == nil {

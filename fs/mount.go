@@ -160,6 +160,19 @@ func unmountFuse(mountPoint string, lazy bool) error {
 	return nil
 }
 
+// abort ends the connection: every request under way fails at once, and so does
+// every later one.
+func (l *Live) abort() error {
+	_, minor, ok := strings.Cut(l.dev, ":")
+	if !ok {
+		return fmt.Errorf("abort the mount of %s: its device is not known: %w", l.o.MountPoint, unix.ENODEV)
+	}
+	if err := os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0); err != nil {
+		return fmt.Errorf("abort the mount of %s: %w", l.o.MountPoint, err)
+	}
+	return nil
+}
+
 // CleanStale takes a mount of ours off mountPoint whose process is gone
 // ("Transport endpoint is not connected"). It tells whether there was one.
 func CleanStale(mountPoint string) (bool, error) {
