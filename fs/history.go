@@ -23,6 +23,7 @@ type HistoryOptions struct {
 	Now          func() time.Time // nil is time.Now
 	Location     *time.Location   // for spellings in local time; nil is time.Local
 	CacheBytes   int64            // for listings; 0 is 16 MiB
+	Nodes        int              // directories that the kernel may know before it is asked to forget some; 0: 16,384
 	Logger       *slog.Logger     // may be nil
 }
 
@@ -59,10 +60,11 @@ type History struct {
 	unopened unopened
 	own      bool // the mount is ours: no file or directory is opened
 	sweeping atomic.Bool
+	pruning  atomic.Bool
 	failures failures
 
 	epoch  atomic.Uint64 // raised when a snapshot lands: what follows looks again
-	server atomic.Pointer[connection]
+	kernel atomic.Pointer[kernel]
 
 	ctx    context.Context // ends with Close; for work that no request waits for
 	cancel context.CancelFunc
@@ -86,6 +88,9 @@ func NewHistory(source Source, o HistoryOptions) *History {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 16 << 20
 	}
+	if o.Nodes == 0 {
+		o.Nodes = 1 << 14
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -95,7 +100,7 @@ func NewHistory(source Source, o HistoryOptions) *History {
 		log:           o.Logger,
 		ahead:         make(chan struct{}, 2),
 	}
-	h.nodes.init()
+	h.nodes.init(h.o.Nodes)
 	h.handles.init()
 	h.unopened.init()
 	h.listings.init(o.CacheBytes)
@@ -134,17 +139,17 @@ func (h *History) EnterDir(cancel <-chan struct{}, dir string, out *fuse.EntryOu
 func (h *History) NotifyLanded(dirs []string) {
 	h.epoch.Add(1)
 	h.moments.drop("") // every snapshot is a moment of the root
-	server := h.server.Load()
+	kernel := h.kernel.Load()
 	for _, dir := range dirs {
 		h.moments.drop(dir)
-		if server == nil {
+		if kernel == nil {
 			continue
 		}
 		if id, ok := h.nodes.known(nodeKey{name: dir}); ok {
-			server.InodeNotify(id, 0, 0)
+			kernel.InodeNotify(id, 0, 0)
 		}
 		if id, ok := h.nodes.known(followKey(dir)); ok {
-			server.InodeNotify(id, 0, 0)
+			kernel.InodeNotify(id, 0, 0)
 		}
 	}
 }
@@ -152,12 +157,9 @@ func (h *History) NotifyLanded(dirs []string) {
 // Landed is NotifyLanded for one directory.
 func (h *History) Landed(dir string) { h.NotifyLanded([]string{dir}) }
 
-// Init is called by go-fuse before the first request.
-func (h *History) Init(s *fuse.Server) { h.Connect(s) }
-
-// OnUnmount is called by go-fuse after the last request.
+// OnUnmount comes after the last request.
 func (h *History) OnUnmount() {
-	h.server.Store(nil)
+	h.kernel.Store(nil)
 	h.Close()
 }
 

@@ -141,6 +141,7 @@ func (h *History) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse
 			return fuse.OK
 		}
 	}
+	defer h.pruneSoon()
 	h.nodes.mu.Lock()
 	defer h.nodes.mu.Unlock()
 	for i := d.placeFrom(in.Offset); i < len(d.list.entries); i++ {

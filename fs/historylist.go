@@ -55,7 +55,12 @@ type listings struct {
 
 	large *listing // one that is too large for the others, while it is in use
 	used  bool     // large was used since the last sweep
+	asked bool     // any was asked for since the last sweep
+	quiet int      // sweeps in a row without that
 }
+
+// quietSweeps in a row, half a minute, are what nobody asked: all listings go.
+const quietSweeps = 6
 
 type load struct {
 	done chan struct{}
@@ -77,6 +82,7 @@ func (c *listings) cached(tree chunk.ID) *listing {
 }
 
 func (c *listings) cachedLocked(tree chunk.ID) *listing {
+	c.asked = true
 	if c.large != nil && c.large.tree == tree {
 		c.used = true
 		return c.large
@@ -158,16 +164,23 @@ func (c *listings) put(l *listing) {
 
 func (c *listings) isLarge(l *listing) bool { return l.bytes > c.max/4 }
 
-// sweep drops a large listing that was not used since the last sweep, and tells
-// whether one is left.
+// sweep drops a large listing that was not used since the last sweep, and all
+// when none was for long. It tells whether any is left.
 func (c *listings) sweep() (left bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.used {
 		c.large = nil
 	}
-	c.used = false
-	return c.large != nil
+	if c.quiet++; c.asked {
+		c.quiet = 0
+	}
+	if c.quiet >= quietSweeps {
+		c.byID, c.bytes = map[chunk.ID]*list.Element{}, 0
+		c.order.Init()
+	}
+	c.used, c.asked = false, false
+	return c.large != nil || len(c.byID) > 0
 }
 
 func (c *listings) size() (n int, bytes int64) {
@@ -186,9 +199,7 @@ func (h *History) listing(ctx context.Context, tree chunk.ID) (*listing, error) 
 		return &listing{}, nil
 	}
 	l, err := h.listings.get(ctx, tree, h.o.Source.Read)
-	if err == nil && h.listings.isLarge(l) {
-		h.sweepSoon()
-	}
+	h.sweepSoon()
 	return l, err
 }
 

@@ -64,6 +64,7 @@ func (h *History) lookupEntry(ctx context.Context, n *pastNode, name string, out
 	h.nodes.mu.Lock()
 	id, ino := h.childLocked(n, e, place)
 	h.nodes.mu.Unlock()
+	h.pruneSoon()
 	entryFound(n, id, ino, e, out)
 	return fuse.OK
 }

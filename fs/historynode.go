@@ -58,6 +58,7 @@ type pastDir struct {
 	listed atomic.Bool     // somebody listed it
 
 	placed  uint64 // lookups of its files without a record; guarded by pastNodes.mu
+	places  uint64 // the last place that one of them had; guarded by pastNodes.mu
 	records int    // its files with one, made before it was listed; guarded by pastNodes.mu
 
 	mu      sync.Mutex
@@ -84,9 +85,11 @@ type pastNodes struct {
 	byKey map[nodeKey]*pastNode
 	keys  map[uint64]nodeKey // of the nodes whose key is not (parent, name)
 	files int                // lookups of files without a record
+	max   int                // nodes with a record before the kernel is asked to forget some
 }
 
-func (t *pastNodes) init() {
+func (t *pastNodes) init(limit int) {
+	t.max = limit
 	t.byID = map[uint64]*pastNode{}
 	t.byKey = map[nodeKey]*pastNode{}
 	t.keys = map[uint64]nodeKey{}
@@ -133,6 +136,7 @@ func (t *pastNodes) place(n *pastNode, i int) (id uint64, ok bool) {
 		return 0, false
 	}
 	n.dir.placed++
+	n.dir.places = max(n.dir.places, uint64(i+1))
 	t.files++
 	return n.base | uint64(i+1), true
 }

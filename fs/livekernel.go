@@ -81,6 +81,17 @@ func (k *kernel) EntryNotify(parent uint64, name string) fuse.Status {
 		bytesOf(&fuse.NotifyInvalEntryOut{Parent: parent, NameLen: uint32(len(name))}), append([]byte(name), 0))
 }
 
+// Prune asks the kernel to let go of nodes that nobody uses: FORGET follows for
+// each that it did. Before Linux 6.18 it does nothing, and only a lack of memory
+// makes the kernel forget.
+func (k *kernel) Prune(nodes []uint64) fuse.Status {
+	if len(nodes) == 0 {
+		return fuse.OK
+	}
+	ids := unsafe.Slice((*byte)(unsafe.Pointer(&nodes[0])), 8*len(nodes))
+	return k.notification(-fuse.NOTIFY_PRUNE, bytesOf(&fuse.NotifyPruneOut{Count: uint32(len(nodes))}), ids)
+}
+
 // openBacking registers a backing file, with the rights of this thread.
 func (k *kernel) openBacking(fd int) (id int32, err error) {
 	m := fuse.BackingMap{Fd: int32(fd)}
@@ -105,15 +116,5 @@ func (k *kernel) closeBacking(id int32) error {
 	})
 }
 
-// connection is what the history tree says to the kernel through: ours, or
-// go-fuse's own server.
-type connection struct {
-	inodeNotifier
-}
-
-type inodeNotifier interface {
-	InodeNotify(node uint64, off, length int64) fuse.Status
-}
-
 // Connect lets the history tree invalidate what the kernel keeps of it.
-func (h *History) Connect(k inodeNotifier) { h.server.Store(&connection{k}) }
+func (h *History) Connect(k *kernel) { h.kernel.Store(k) }

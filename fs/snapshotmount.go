@@ -26,6 +26,7 @@ type HistoryMountOptions struct {
 	Folder       string           // shown as the source in /proc/mounts
 	At           versions.Instant // the state to show; zero: the newest, followed as snapshots land
 	VersionsName string           // "" is ".versions"; with At there is none
+	Nodes        int              // see HistoryOptions
 	AllowOther   bool
 	Now          func() time.Time // nil is time.Now
 	Logger       *slog.Logger     // may be nil
@@ -37,7 +38,6 @@ type HistoryMount struct {
 	o       HistoryMountOptions
 	log     *slog.Logger
 	history *History
-	server  *fuse.Server
 	mounted atomic.Bool
 	stop    context.CancelFunc
 	work    sync.WaitGroup
@@ -60,7 +60,7 @@ func mountHistory(ctx context.Context, o HistoryMountOptions) (*HistoryMount, er
 	}
 	m := &HistoryMount{o: o, log: o.Logger.With("folder", o.Folder), over: make(chan struct{})}
 	m.history = NewHistory(o.Source, HistoryOptions{
-		Folder: o.Folder, VersionsName: o.VersionsName, Now: o.Now, Logger: m.log,
+		Folder: o.Folder, VersionsName: o.VersionsName, Nodes: o.Nodes, Now: o.Now, Logger: m.log,
 	})
 	if err := m.history.makeRoot(ctx, o.At); err != nil {
 		return nil, err
@@ -72,14 +72,17 @@ func mountHistory(ctx context.Context, o HistoryMountOptions) (*HistoryMount, er
 		return nil, err
 	}
 	m.mounted.Store(true)
-	m.server, err = fuse.NewServer(m.history, fmt.Sprintf("/dev/fd/%d", fd), m.fuseOptions())
+	server, err := newServer(m.history, fd, m.fuseOptions())
 	if err != nil {
 		m.detach()
+		unix.Close(fd)
 		return nil, err
 	}
+	m.history.Connect(server.kernel)
 	ctx, m.stop = context.WithCancel(ctx)
 	m.work.Go(func() {
-		m.server.Serve()
+		server.serve()
+		m.history.OnUnmount()
 		m.stop()
 		close(m.over)
 	})
@@ -136,12 +139,12 @@ func (m *HistoryMount) Landed(versions.Instant) { m.history.landedAll() }
 func (h *History) landedAll() {
 	h.epoch.Add(1)
 	h.moments.clear()
-	server := h.server.Load()
-	if server == nil {
+	kernel := h.kernel.Load()
+	if kernel == nil {
 		return
 	}
 	for _, id := range h.nodes.changing() {
-		server.InodeNotify(id, 0, 0)
+		kernel.InodeNotify(id, 0, 0)
 	}
 }
 
