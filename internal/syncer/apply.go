@@ -43,14 +43,11 @@ type applier struct {
 	news      news
 }
 
-// apply brings the tree from to to, as far as programs here let it: the paths
-// that are left are being written or have just been changed. Content is staged,
-// made durable, and then made visible step by step. at is the version of to.
-func (s *Syncer) apply(ctx context.Context, from, to versions.Entry, at versions.Instant) (left []string, err error) {
-	p, err := s.makePlan(ctx, from, to)
-	if err != nil {
-		return nil, err
-	}
+// apply brings the folder's tree to to by plan p, as far as programs here let
+// it: the paths that are left are being written or have just been changed.
+// Content is staged, made durable, and then made visible step by step. at is
+// the version of to.
+func (s *Syncer) apply(ctx context.Context, p *plan, to versions.Entry, at versions.Instant) (left []string, err error) {
 	if p.empty() {
 		return nil, nil
 	}

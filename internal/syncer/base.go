@@ -23,6 +23,7 @@ type Base struct {
 	Snapshot   chunk.ID
 	Instant    versions.Instant
 	Root       versions.Entry
+	Holds      uint64 // number of the file that says which deletions are held; 0: none
 }
 
 // baseFile is Base as it lies on the disk.
@@ -35,6 +36,7 @@ type baseFile struct {
 	Snapshot   string `json:"snapshot,omitempty"`
 	Instant    string `json:"instant,omitempty"`
 	Root       []byte `json:"root,omitempty"` // versions.AppendEntry
+	Holds      uint64 `json:"holds,omitempty"`
 }
 
 const stateFormat = 1
@@ -63,7 +65,7 @@ func writeBase(dir string, b Base) error {
 }
 
 func encodeBase(b Base) []byte {
-	f := baseFile{Format: stateFormat, Repository: b.Repository, Folder: b.Folder, Number: b.Number, Epoch: b.Epoch}
+	f := baseFile{Format: stateFormat, Repository: b.Repository, Folder: b.Folder, Number: b.Number, Epoch: b.Epoch, Holds: b.Holds}
 	if !b.Snapshot.IsZero() {
 		f.Snapshot, f.Instant, f.Root = b.Snapshot.String(), b.Instant.String(), versions.AppendEntry(nil, b.Root)
 	}
@@ -82,7 +84,7 @@ func decodeBase(data []byte) (Base, error) {
 	if f.Format != stateFormat {
 		return Base{}, fmt.Errorf("format %d is not known", f.Format)
 	}
-	b := Base{Repository: f.Repository, Folder: f.Folder, Number: f.Number, Epoch: f.Epoch}
+	b := Base{Repository: f.Repository, Folder: f.Folder, Number: f.Number, Epoch: f.Epoch, Holds: f.Holds}
 	if f.Snapshot == "" {
 		return b, nil
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/folder"
 	"github.com/syncfs/syncfs/internal/meta"
+	"github.com/syncfs/syncfs/internal/reconcile"
 	"github.com/syncfs/syncfs/internal/store"
 	"github.com/syncfs/syncfs/versions"
 )
@@ -27,6 +28,18 @@ func (s *Syncer) capture(ctx context.Context, o folder.BuildOptions) (made bool,
 
 // captureLocked is capture with the tree's lock held.
 func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool, error) {
+	return s.captureWith(ctx, o, word{})
+}
+
+// word is what the user has decided about deletions that are held.
+type word struct {
+	letGo   bool // those made here go to the line
+	keep    bool // those made elsewhere are undone in the line
+	nothing bool // nothing of this capture is counted: the user was asked
+}
+
+// captureWith is captureLocked after the user's word.
+func (s *Syncer) captureWith(ctx context.Context, o folder.BuildOptions, w word) (bool, error) {
 	s.mu.Lock()
 	tipID, last, tipRoot := s.tip()
 	epoch := s.epoch // as it is now: what the build relies on is looked up from here on
@@ -50,49 +63,90 @@ func (s *Syncer) captureLocked(ctx context.Context, o folder.BuildOptions) (bool
 	if built != nil {
 		root = built.Root
 	}
-	mine, err := s.mine(ctx, root, tipRoot)
-	if err != nil {
-		return false, err
-	}
 	s.mu.Lock()
 	untracking := s.untracking
 	s.mu.Unlock()
-	if !mine {
-		if built != nil {
-			err = s.record(ctx, built)
-		}
-		if err == nil && len(untracking) > 0 { // a snapshot names them already
-			err = s.setUntracking(nil)
-		}
+	h := s.held()
+	leaving, letGo := setOf(untracking), reconcile.Held{}
+	if w.letGo {
+		h.out, letGo = heldSide{}, h.out.Held
+	}
+	free := func(path string) bool { return letGo.Has(path) || within(leaving, path) }
+	if w.keep {
+		h.in = heldSide{}
+	}
+	v, err := s.outward(ctx, h, root, tipRoot)
+	if err != nil {
 		return false, err
 	}
 	snap := &versions.Snapshot{
 		Folder:  s.o.ID,
 		Instant: versions.NextInstant(s.o.Now(), last),
-		Root:    root,
 		Host:    s.o.Host, User: s.o.User, Device: s.o.Device, Kind: s.o.Kind,
 	}
 	if !tipID.IsZero() {
 		snap.Parents = []chunk.ID{tipID}
 	}
-	if snap.Untracked, err = s.absentFrom(ctx, root, untracking); err != nil {
+	known := built
+	if !versions.Equal(before, tipRoot) || len(untracking) > 0 {
+		known = nil // it tells of another difference
+	}
+	mine, err := s.describe(ctx, snap, v.root, tipRoot, known)
+	if err != nil {
 		return false, err
 	}
-	if built != nil && versions.Equal(before, tipRoot) && len(untracking) == 0 {
-		snap.Added, snap.Changed, snap.Removed = built.Added, built.Changed, built.Removed
-		snap.Dirs = built.Dirs
-	} else if err := s.compare(ctx, tipRoot, snap); err != nil {
-		return false, err
-	}
-	if err := s.enqueue(ctx, snap, built, epoch); err != nil {
-		return false, err
-	}
-	if len(untracking) > 0 {
-		if err := s.setUntracking(nil); err != nil {
-			return true, err
+	if mine && snap.Removed > 0 && !w.nothing && s.isAttached() {
+		if v, err = s.holdOut(ctx, v, tipRoot, snap.Removed, free); err != nil {
+			return false, err
+		}
+		if !versions.Equal(v.root, snap.Root) {
+			mine, err = s.describe(ctx, snap, v.root, tipRoot, nil)
 		}
 	}
-	return true, nil
+	if mine && err == nil {
+		snap.Untracked, err = s.absentFrom(ctx, v.root, untracking)
+	}
+	switch {
+	case err != nil:
+		return false, err
+	case mine:
+		err = s.enqueue(ctx, snap, built, epoch)
+	case built != nil:
+		err = s.record(ctx, built)
+	}
+	if err == nil && len(untracking) > 0 { // a snapshot names them
+		err = s.setUntracking(nil)
+	}
+	if err == nil && (w.letGo || w.nothing) {
+		err = s.writeRounds(nil) // they are decided, and count no more
+	}
+	if err == nil {
+		err = s.setHolds(v.holds)
+	}
+	return mine, err
+}
+
+// describe makes root the snapshot's and says in it how that differs from the
+// tip, which is worth a snapshot (mine) or not. built, if given, knows it of its
+// own root.
+func (s *Syncer) describe(ctx context.Context, snap *versions.Snapshot, root, tip versions.Entry, built *folder.Built) (mine bool, err error) {
+	snap.Root = root
+	if mine, err = s.mine(ctx, root, tip); err != nil || !mine {
+		return false, err
+	}
+	if built != nil && versions.Equal(root, built.Root) {
+		snap.Added, snap.Changed, snap.Removed = built.Added, built.Changed, built.Removed
+		snap.Dirs = built.Dirs
+		return true, nil
+	}
+	snap.Added, snap.Changed, snap.Removed = 0, 0, 0
+	return true, s.compare(ctx, tip, snap)
+}
+
+func (s *Syncer) isAttached() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attached
 }
 
 // mine tells whether root holds anything that is worth a snapshot: it differs

@@ -25,6 +25,7 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 	defer s.tree.Unlock()
 	s.mu.Lock()
 	base, target, queued := s.base, s.target, len(s.queue.entries) > 0
+	_, _, tip := s.tip()
 	s.mu.Unlock()
 
 	o := folder.BuildOptions{Rules: s.rulesOf(ctx, head)}
@@ -32,9 +33,13 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 	if err != nil {
 		return false, err
 	}
+	v, err := s.outward(ctx, s.held(), local, tip)
+	if err != nil {
+		return false, err
+	}
 	ours := queued
 	if !ours {
-		if ours, err = s.ours(ctx, base.Root, local, head.Root, target); err != nil {
+		if ours, err = s.ours(ctx, base.Root, v.root, head.Root, target); err != nil {
 			return false, err
 		}
 	}
@@ -139,26 +144,56 @@ func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Fol
 	if err := s.setTarget(head.Root); err != nil {
 		return err
 	}
-	left, err := s.apply(ctx, local, head.Root, head.Instant)
+	to, h, err := s.inward(ctx, s.held(), local, head.Root)
+	if err != nil {
+		return err
+	}
+	p, err := s.makePlan(ctx, local, to)
+	if err != nil {
+		return err
+	}
+	held := false
+	if to, h, held, err = s.holdIn(ctx, p, h, local, to, s.hostOf(head)); err != nil {
+		return err
+	}
+	if held {
+		if p, err = s.makePlan(ctx, local, to); err != nil {
+			return err
+		}
+	}
+	left, err := s.apply(ctx, p, to, head.Instant)
 	s.tellUnapplied(err)
 	if err != nil {
 		return fmt.Errorf("apply snapshot %s: %w", head.Instant, err)
 	}
 	s.mu.Lock()
-	s.status.waiting = len(left) > 0
+	s.status.Waiting = len(left)
 	s.mu.Unlock()
 	if len(left) > 0 {
 		return nil // the base stays: what is left is found again
 	}
 	s.o.Hook("applied")
-	err = s.setBase(Base{
+	err = s.setBaseAndHolds(Base{
 		Repository: s.o.Repository, Folder: s.o.ID,
 		Number: head.Number, Epoch: head.Epoch,
 		Snapshot: head.Snapshot, Instant: head.Instant, Root: head.Root,
-	})
+	}, h)
 	if err != nil {
 		return err
 	}
 	s.o.Note(Operation{What: "applied", Instant: head.Instant})
+	if held {
+		s.o.Note(Operation{What: "hold", Instant: head.Instant, Text: fmt.Sprintf("%d of %d files were deleted on %s and are kept here: %s",
+			h.in.Files(), h.in.most, h.in.from, heldText(h.in.Held))})
+	}
 	return s.setTarget(versions.Entry{})
+}
+
+// hostOf is the machine that made the head, as far as it is known here.
+func (s *Syncer) hostOf(head line.Folder) string {
+	m, err := s.o.Meta.SnapshotAt(head.Instant)
+	if err != nil || m.ID != head.Snapshot || m.Record.Host == "" {
+		return "another machine"
+	}
+	return m.Record.Host
 }

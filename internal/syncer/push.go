@@ -168,14 +168,3 @@ func (s *Syncer) settleQueue(ctx context.Context) error {
 	_, err := s.queue.dropThrough(s.base.Snapshot)
 	return err
 }
-
-// setBase makes b the base, durably.
-func (s *Syncer) setBase(b Base) error {
-	if err := writeBase(s.o.StateDir, b); err != nil {
-		return fmt.Errorf("write the base: %w", err)
-	}
-	s.mu.Lock()
-	s.base, s.attached = b, !b.Snapshot.IsZero()
-	s.mu.Unlock()
-	return nil
-}

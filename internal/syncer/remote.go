@@ -58,7 +58,7 @@ func (s *Syncer) nextTry() time.Duration {
 		return min(backoff(s.failures), retryHere)
 	case s.failures > 0:
 		return backoff(s.failures)
-	case s.status.waiting:
+	case s.status.Waiting > 0:
 		return retryMin
 	}
 	return 0

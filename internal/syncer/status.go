@@ -20,6 +20,7 @@ const (
 	Offline
 	Unprotected // the spool is full
 	Problem     // something goes wrong, and is tried again
+	Held        // deletions wait for the user's word; all else goes on
 	Refused     // the remote is not ours any more, or another thing only the user can decide
 )
 
@@ -34,6 +35,8 @@ type Status struct {
 	Err          error     // the last error, if it still holds
 	Trouble      []folder.Trouble
 	Activity     Activity
+	Holds        []Hold // deletions that wait for the user's word
+	Waiting      int    // changes of others that wait for files in use here
 
 	buildErr, remoteErr error
 	damaged             error            // part of the history
@@ -42,7 +45,6 @@ type Status struct {
 	ready               bool
 	buildFailures       int    // in a row
 	noted               string // the last error in the operations log
-	waiting             bool   // some path could not be changed just now
 }
 
 // Activity is long work under way; the zero value is none.
@@ -65,6 +67,7 @@ func (s *Syncer) Status() Status {
 	trouble = append(trouble, st.unapplied...)
 	st.PendingFiles, st.PendingBytes, st.Trouble = files, bytes, trouble
 	st.Queued = len(s.queue.entries)
+	st.Holds = s.holdsLocked()
 	st.Err = st.remoteErr
 	if st.buildErr != nil {
 		st.Err = st.buildErr
@@ -77,7 +80,7 @@ func (s *Syncer) Status() Status {
 }
 
 func (s *Syncer) stateLocked(st Status) State {
-	behind := st.PendingFiles > 0 || st.Queued > 0 || st.Activity.Stage != "" || !s.attached
+	behind := st.PendingFiles > 0 || st.Queued > 0 || st.Waiting > 0 || st.Activity.Stage != "" || !s.attached
 	switch {
 	case !st.ready:
 		return Starting
@@ -89,6 +92,8 @@ func (s *Syncer) stateLocked(st Status) State {
 		return Offline
 	case st.remoteErr != nil:
 		return Problem
+	case len(st.Holds) > 0:
+		return Held
 	case behind || st.buildErr != nil:
 		return Pending
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/syncfs/syncfs/internal/atomicfile"
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/reconcile"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -28,9 +29,15 @@ type Syncer struct {
 	// must not see half of what an apply does. It is taken before mu.
 	tree sync.Mutex
 
+	rounds reconcile.Rounds // what was deleted here lately; with tree held
+
+	baseMu    sync.Mutex // held while the base's file is replaced; taken before mu
+	lastHolds uint64     // number of the newest file of holds; with baseMu held
+
 	mu         sync.Mutex // guards all below
 	queue      *queue
 	base       Base
+	holds      holds          // deletions that wait for the user's word; base names their file
 	target     versions.Entry // root of the tree that an apply has begun to make; zero: none
 	attached   bool           // base says something
 	head       *line.Folder   // newest that we know of; nil: ask
@@ -101,6 +108,9 @@ func (s *Syncer) load() error {
 	if s.displaced, err = readDisplaced(s.o.StateDir); err != nil {
 		return err
 	}
+	if s.rounds, err = readRounds(s.o.StateDir); err != nil {
+		return err
+	}
 	if s.target, err = readTarget(s.o.StateDir); err != nil {
 		return err
 	}
@@ -113,6 +123,13 @@ func (s *Syncer) load() error {
 		return fmt.Errorf("%w: it was synced with repository %.8s, this is %.8s", ErrReplaced, s.base.Repository, s.o.Repository)
 	case err == nil:
 		s.attached = true
+		if s.holds, err = readHolds(s.o.StateDir, s.base.Holds); err != nil {
+			return err
+		}
+		s.lastHolds = s.base.Holds
+		if err := sweepHolds(s.o.StateDir, s.base.Holds); err != nil {
+			return err
+		}
 		return s.settleQueue(context.Background())
 	case missing(err):
 		return nil

@@ -93,6 +93,14 @@ func topmost(paths []string) []string {
 	})
 }
 
+func setOf(paths []string) map[string]bool {
+	set := make(map[string]bool, len(paths))
+	for _, p := range paths {
+		set[p] = true
+	}
+	return set
+}
+
 // within tells whether path is one of a set of paths or lies in one.
 func within(set map[string]bool, path string) bool {
 	if len(set) == 0 {
@@ -127,10 +135,7 @@ func (s *Syncer) trackedIn(ctx context.Context, root versions.Entry) func(path s
 		return nil
 	}
 	s.mu.Lock()
-	leaving := map[string]bool{}
-	for _, p := range s.untracking {
-		leaving[p] = true
-	}
+	leaving := setOf(s.untracking)
 	s.mu.Unlock()
 	return func(path string) (bool, error) {
 		if within(leaving, path) {
