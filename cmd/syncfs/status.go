@@ -56,7 +56,7 @@ func statusCode(s agent.Status) int {
 	}
 	for _, f := range s.Folders {
 		switch f.State {
-		case agent.StateProblem, agent.StateUnprotected, agent.StateStopped:
+		case agent.StateProblem, agent.StateUnprotected, agent.StateStopped, agent.StateHeld:
 			return exitPartial
 		case agent.StateOffline:
 			code = exitOffline // the folder may know before the agent does
@@ -96,6 +96,9 @@ func (e *env) printStatus(s agent.Status) error {
 		if f.Error != "" {
 			fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, clean(f.Error))
 		}
+		for _, h := range f.Holds {
+			fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, holdText(f.Name, h))
+		}
 		if f.Conflicts > 0 {
 			e.say("  %s: `syncfs conflicts %s` lists the conflict copies", f.Name, f.Name)
 		}
@@ -129,6 +132,12 @@ func stateText(f agent.FolderStatus, loc *time.Location) string {
 	}
 	if f.Queued > 0 {
 		parts = append(parts, count(int64(f.Queued), "version", "versions")+" to send")
+	}
+	if f.Waiting > 0 {
+		parts = append(parts, count(int64(f.Waiting), "change", "changes")+" from others wait for files in use here")
+	}
+	for _, h := range f.Holds {
+		parts = append(parts, count(h.Files, "deletion", "deletions")+" held")
 	}
 	if n := warnings(f.Problems); n > 0 {
 		parts = append(parts, count(int64(n), "problem", "problems"))
@@ -169,7 +178,7 @@ func (e *env) paint(s agent.State) painted {
 	switch s {
 	case agent.StateSafe:
 		colour = "32"
-	case agent.StateProblem, agent.StateUnprotected, agent.StateStopped:
+	case agent.StateProblem, agent.StateUnprotected, agent.StateStopped, agent.StateHeld:
 		colour = "31"
 	}
 	return painted("\x1b[" + colour + "m" + string(s) + "\x1b[0m")

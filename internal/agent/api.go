@@ -48,6 +48,7 @@ const (
 	StateOffline     State = "offline"     // captured here, the remote cannot be reached
 	StateUnprotected State = "unprotected" // the spool is full: changes are on this disk only
 	StateProblem     State = "problem"     // needs the user: see Problems
+	StateHeld        State = "held"        // deletions wait for the user's word: see Holds; all else goes on
 	StateStarting    State = "starting"    // being scanned or fetched
 	StatePaused      State = "paused"      // nothing is sent or applied: see PausedUntil
 	StateStopped     State = "stopped"     // registered, but not served just now: see Error
@@ -88,7 +89,9 @@ type FolderStatus struct {
 	Problems     []Problem `json:"problems,omitempty"`
 	Paused       bool      `json:"paused"`
 	PausedUntil  time.Time `json:"paused_until,omitzero"` // absent: until resumed
-	Conflicts    int       `json:"conflicts"`             // conflict copies in the tree
+	Holds        []Hold    `json:"holds,omitempty"`
+	Waiting      int       `json:"waiting,omitempty"` // changes of others that wait for files in use here
+	Conflicts    int       `json:"conflicts"`         // conflict copies in the tree
 	Activity     *Progress `json:"activity,omitempty"`
 }
 

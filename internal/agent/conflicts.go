@@ -223,9 +223,9 @@ func (a *Agent) resolve(ctx context.Context, r ResolveRequest) ([]ResolvedConfli
 	if err != nil {
 		return nil, err
 	}
-	s := h.running()
-	if s == nil {
-		return nil, fmt.Errorf("%w: the folder %s is not served just now: syncfs mount %s", ErrBusy, h.folder.Name, h.folder.Name)
+	s, err := a.served(r.Name)
+	if err != nil {
+		return nil, err
 	}
 	var list []syncer.Dispute
 	for _, w := range r.Which {

@@ -82,6 +82,8 @@ func (a *Agent) newControl() *control {
 		return nil, a.setPause(r.Name, pause{})
 	}))
 	mux.Handle("GET /v1/conflicts", answer(a.serveConflicts))
+	mux.Handle("POST /v1/decide", long(func(ctx context.Context, r HeldRequest, _ func(Progress)) (any, error) { return a.decide(ctx, r) }))
+	mux.Handle("POST /v1/rewind", long(func(ctx context.Context, r RewindRequest, _ func(Progress)) (any, error) { return a.rewind(ctx, r) }))
 	mux.Handle("POST /v1/resolve", long(func(ctx context.Context, r ResolveRequest, _ func(Progress)) (any, error) { return a.resolve(ctx, r) }))
 	mux.Handle("POST /v1/ignored", long(func(ctx context.Context, r IgnoredRequest, _ func(Progress)) (any, error) { return a.ignored(ctx, r) }))
 	mux.Handle("POST /v1/untrack", long(func(ctx context.Context, r UntrackRequest, _ func(Progress)) (any, error) { return a.untrack(ctx, r) }))

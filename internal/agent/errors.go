@@ -60,6 +60,7 @@ func codes() []struct {
 		{"no-instant", ErrNoInstant},
 		{"no-rule", ErrNoRule},
 		{"mount", ErrMount},
+		{"nothing-held", syncer.ErrNothingHeld},
 		{"no-repository", store.ErrNoRepository}, // also of a directory that cannot be reached
 		{"offline", blob.ErrOffline},
 		{"full", blob.ErrFull},

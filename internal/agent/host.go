@@ -416,6 +416,7 @@ func fillStatus(st *FolderStatus, s syncer.Status) {
 	st.State = stateOf(s.State)
 	st.PendingFiles, st.PendingBytes, st.Queued = s.PendingFiles, s.PendingBytes, s.Queued
 	st.LastSnapshot, st.LastSync = s.LastSnapshot, s.LastSync
+	st.Holds, st.Waiting = toHolds(s.Holds), s.Waiting
 	if s.Err != nil {
 		st.Error = s.Err.Error()
 	}
@@ -445,6 +446,8 @@ func stateOf(s syncer.State) State {
 		return StateUnprotected
 	case syncer.Problem, syncer.Refused:
 		return StateProblem
+	case syncer.Held:
+		return StateHeld
 	case syncer.Starting:
 		return StateStarting
 	}

@@ -108,6 +108,9 @@ func (s *Syncer) decideHeld(ctx context.Context, what string, do func(h holds) (
 // was, so that nothing of this is a change of ours. What is held afterwards is
 // what could not be changed.
 func (s *Syncer) adjust(ctx context.Context, edits func(v view) []versions.Edit) (left []string, err error) {
+	s.mu.Lock()
+	_, at, _ := s.tip()
+	s.mu.Unlock()
 	for try := range adjustTries {
 		v, local, err := s.lookOut(ctx)
 		if err != nil {
@@ -124,7 +127,7 @@ func (s *Syncer) adjust(ctx context.Context, edits func(v view) []versions.Edit)
 		if err != nil {
 			return nil, err
 		}
-		if left, err = s.apply(ctx, p, to); err != nil {
+		if left, err = s.apply(ctx, p, to, at); err != nil {
 			return nil, err
 		}
 		if p.empty() {
@@ -148,7 +151,7 @@ const (
 
 // lookOut looks at the folder, and at it from the line's side.
 func (s *Syncer) lookOut(ctx context.Context) (v view, local versions.Entry, err error) {
-	local, built, err := s.look(ctx)
+	local, built, err := s.look(ctx, folder.BuildOptions{})
 	if err != nil {
 		return v, local, err
 	}
