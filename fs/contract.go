@@ -78,7 +78,10 @@ type LiveOptions struct {
 	VersionsName string // "" is ".versions"
 	Show         Show
 	AllowOther   bool
-	Passthrough  bool     // use it where the kernel lets us
-	Exe          []string // command line of the applier child; it is given its socket as descriptor 3
-	Logger       *slog.Logger
+	Passthrough  bool // use it where the kernel lets us
+	// Unwatched tells of a path for which nobody calls Invalidate when it, or
+	// what is in it, changes below the mount. Nil: there is none.
+	Unwatched func(path func() (path string, ok bool)) bool
+	Exe       []string // command line of the applier child; it is given its socket as descriptor 3
+	Logger    *slog.Logger
 }

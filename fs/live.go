@@ -29,6 +29,9 @@ const StagePrefix = ".syncfs-stage-"
 // its back is invalidated.
 const forever = uint64(3600)
 
+// briefly is how long it keeps what changes without anybody telling.
+const briefly = uint64(1)
+
 // Live is the read-write mount of a folder over itself.
 type Live struct {
 	o     LiveOptions

@@ -30,11 +30,25 @@ func fillStat(a *fuse.Attr, st *unix.Statx_t) {
 // notify.now() from before st was taken: what was invalidated meanwhile must
 // not be cached.
 func (l *Live) fillEntry(out *fuse.EntryOut, parent *node, name string, st *unix.Statx_t, since uint64) *node {
+	return l.fillEntryFor(out, parent, name, st, since, l.validity(parent, name))
+}
+
+// validity is how long the kernel may keep what name in a directory is, or the
+// directory itself. The caller holds tree.
+func (l *Live) validity(dir *node, name string) uint64 {
+	if l.o.Unwatched != nil && dir != nil && l.o.Unwatched(func() (string, bool) { return l.nodes.path(dir, name) }) {
+		return briefly
+	}
+	return forever
+}
+
+// fillEntryFor is fillEntry where the validity is known.
+func (l *Live) fillEntryFor(out *fuse.EntryOut, parent *node, name string, st *unix.Statx_t, since, valid uint64) *node {
 	n := l.nodes.learn(parent, name, st)
 	l.writers.told(n, st)
 	out.NodeId, out.Generation = n.id, 1
 	fillStat(&out.Attr, st)
-	out.EntryValid, out.AttrValid = forever, forever
+	out.EntryValid, out.AttrValid = valid, valid
 	if since != l.notify.now() {
 		out.EntryValid, out.AttrValid = 0, 0
 	}
@@ -73,7 +87,7 @@ func (l *Live) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out
 	var st unix.Statx_t
 	switch err := statAt(dir.fd, name, &st); {
 	case err == unix.ENOENT && since == l.notify.now() && !l.nodes.isStage(parent):
-		out.EntryValid = forever // no node: that there is none is remembered
+		out.EntryValid = l.validity(parent, name) // no node: that there is none is remembered
 		return fuse.OK
 	case err != nil:
 		return l.status("lookup", err)
@@ -127,7 +141,12 @@ func (l *Live) fillAttrOut(out *fuse.AttrOut, n *node, st *unix.Statx_t, since u
 	fillStat(&out.Attr, st)
 	l.writers.told(n, st)
 	if since == l.notify.now() && !l.nodes.isStage(n) {
-		out.AttrValid = forever
+		dir, name := n, ""
+		if !n.isDir() {
+			lk := l.nodes.linkOf(n)
+			dir, name = lk.parent, lk.name
+		}
+		out.AttrValid = l.validity(dir, name)
 	}
 }
 

@@ -98,7 +98,7 @@ func (l *Live) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOu
 		h.dir = &dirStream{fd: h.fd}
 	}
 	out.Fh = l.handles.add(h)
-	if !l.nodes.isStage(n) {
+	if !l.nodes.isStage(n) && l.validity(n, "") == forever {
 		out.OpenFlags = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
 	}
 	return fuse.OK
@@ -138,7 +138,11 @@ func (l *Live) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.Di
 	if isPast(in.NodeId) {
 		return l.past.ReadDirPlus(cancel, in, out)
 	}
+	valid := uint64(0)
 	return l.readDir(in, func(h *handle, e *dirent, since uint64) bool {
+		if valid == 0 {
+			valid = l.validity(h.n, "")
+		}
 		name := string(e.name)
 		entry := out.AddDirLookupEntry(fuse.DirEntry{Name: name, Ino: e.ino, Mode: e.kind, Off: e.off})
 		if entry == nil {
@@ -151,7 +155,11 @@ func (l *Live) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.Di
 		if statAt(h.fd, name, &st) != nil {
 			return true // gone meanwhile, or not to be seen: a lookup will tell
 		}
-		l.fillEntry(entry, h.n, name, &st, since)
+		of := valid
+		if of == forever && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+			of = l.validity(h.n, name)
+		}
+		l.fillEntryFor(entry, h.n, name, &st, since, of)
 		out.FixMode(uint32(st.Mode))
 		return true
 	})

@@ -27,7 +27,7 @@ func (h *host) mountOn(ctx context.Context, root *disk.Root, d *folder.Folder, s
 	}
 	m, err := live.MountLive(context.WithoutCancel(ctx), live.LiveOptions{
 		Root: root, MountPoint: h.folder.Path, Folder: "syncfs:" + h.folder.Name,
-		Changes: d, Gate: s, Past: newSource(h.a, h.folder.ID),
+		Changes: d, Unwatched: d.Unwatched, Gate: s, Past: newSource(h.a, h.folder.ID),
 		VersionsName: h.folder.VersionsName, Show: showOf(h.folder.Show),
 		AllowOther: h.a.o.AllowOther, Passthrough: !h.a.o.NoPassthrough,
 		Exe: h.a.o.Exe, Logger: h.a.log,

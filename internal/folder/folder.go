@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/disk"
@@ -55,6 +56,7 @@ type Folder struct {
 	o       Options
 	wake    chan struct{}
 	blind   time.Duration // scanWhenBlind
+	skips   atomic.Bool   // some directory is in skipped, or was
 	rootDev uint64
 
 	// change is held while records are read to be changed: by Build, Record,

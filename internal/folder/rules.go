@@ -146,11 +146,34 @@ func newSkipped() skipped {
 // skip notes that a rule keeps a name of dir out.
 func (f *Folder) skip(dir, name string, isDir bool) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.skipped.in[dir] = true
-	if isDir {
-		f.skipped.dirs[join(dir, name)] = true
+	path := join(dir, name)
+	fresh := isDir && !f.skipped.dirs[path]
+	if fresh {
+		f.skipped.dirs[path] = true
+		f.skips.Store(true)
 	}
+	outside := f.outside
+	f.mu.Unlock()
+	if fresh && outside != nil {
+		// What was cached of it so far counted as watched.
+		outside(path)
+	}
+}
+
+// Unwatched tells whether path is in a directory that rules keep out, or is one:
+// no event tells of changes there. path is asked for only if there is any.
+func (f *Folder) Unwatched(path func() (path string, ok bool)) bool {
+	if !f.skips.Load() {
+		return false
+	}
+	p, ok := path()
+	if !ok {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.skipped.dirs[p] || f.skipped.holds(p)
 }
 
 // holds tells whether path lies in an ignored directory. With mu held.

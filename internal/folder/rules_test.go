@@ -84,6 +84,14 @@ func TestIgnoredDirectoriesCostNothing(t *testing.T) {
 		return err == nil && n == 0
 	})
 	w.holds(t, map[string]bool{"a/node_modules": false})
+	for p, want := range map[string]bool{"a/node_modules": true, "a/node_modules/m1/index.js": true, "a/d1": false, "a": false} {
+		if got := w.f.Unwatched(func() (string, bool) { return p, true }); got != want {
+			t.Errorf("%s is unwatched: %v, want %v", p, got, want)
+		}
+	}
+	if !w.wasTold("a/node_modules") { // what the kernel has cached of it
+		t.Error("nobody was told of the ignored directory")
+	}
 	watched := w.f.Watched()
 	if watched > 20 {
 		t.Errorf("%d directories are watched", watched)

@@ -105,7 +105,7 @@ func (w *inotify) next() ([]event, error) {
 		deadline = time.Now().Add(halfRename)
 	}
 	if err := w.file.SetReadDeadline(deadline); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", os.ErrClosed, err) // nothing else goes wrong with it
 	}
 	n, err := w.file.Read(w.buf)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
