@@ -88,11 +88,7 @@ func (e *env) printStatus(s agent.Status) error {
 		fmt.Fprintln(e.stdout, "no folders yet: `syncfs add DIR` makes a directory one")
 	}
 	for _, f := range s.Folders {
-		for _, p := range f.Problems {
-			if !p.Note || e.verbose > 0 {
-				fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, problemText(p))
-			}
-		}
+		e.printProblems(f)
 		if f.Error != "" {
 			fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, clean(f.Error))
 		}

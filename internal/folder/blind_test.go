@@ -5,7 +5,10 @@ package folder_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -68,6 +71,54 @@ func TestLostEventsMakeAScan(t *testing.T) {
 	waitFor(t, "the scan", func() bool { return b.f.Dirty("a/d1/e/f1") })
 	b.commit(t)
 	b.sameAsDisk(t, b.recordedRoot(t))
+}
+
+// The limit may be reached long after the first scan, which was the last for an
+// hour.
+func TestWatchLimitReachedLaterMakesScansBegin(t *testing.T) {
+	b := newBench(t)
+	b.f.SetBlindScans(20 * time.Millisecond)
+	fill(t, b, "a")
+	b.take(t)
+	w := newBlind(1000)
+	watchBlind(t, b, w)
+	waitFor(t, "the watches", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.room < 990 })
+	time.Sleep(50 * time.Millisecond) // the scan that Watch makes has ended
+	w.mu.Lock()
+	w.room = 0
+	w.mu.Unlock()
+	write(t, b.path("late/f"), "1")
+	b.f.Changed("late")
+	b.commit(t)
+	write(t, b.path("late/f"), "no event tells of this")
+	waitFor(t, "the scan", func() bool { return b.f.Dirty("late/f") })
+}
+
+// What the system drops of a real watch is told.
+func TestARealWatchTellsOfLostEvents(t *testing.T) {
+	b := newBench(t)
+	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	must(t, err)
+	n, err := strconv.Atoi(strings.TrimSpace(string(limit)))
+	must(t, err)
+	w, err := folder.NewWatcher(b.root)
+	must(t, err)
+	defer w.Close()
+	root, err := b.root.OpenDir("")
+	must(t, err)
+	defer root.Close()
+	must(t, w.Add(root, ""))
+	for i := range n/2 + 1000 { // two events each, which differ from the one before
+		must(t, os.WriteFile(b.path(fmt.Sprint("f", i%100)), nil, 0o644))
+		must(t, os.Remove(b.path(fmt.Sprint("f", i%100))))
+	}
+	for {
+		_, err := w.Next()
+		if errors.Is(err, folder.ErrOverflow) {
+			return
+		}
+		must(t, err)
+	}
 }
 
 func TestWatchLimitIsToldAndScansGoOn(t *testing.T) {

@@ -45,6 +45,23 @@ func (f foreign) add(dir *disk.Dir, path string) error { return f.w.Add(dir, pat
 func (f foreign) next() ([]event, error)               { return f.w.Next() }
 func (f foreign) close() error                         { return f.w.Close() }
 
+// NewWatcher is the system's own.
+func NewWatcher(root *disk.Root) (Watcher, error) {
+	w, err := newWatcher(root)
+	return own{w}, err
+}
+
+type own struct{ w watcher }
+
+// Add is part of Watcher.
+func (o own) Add(dir *disk.Dir, path string) error { return o.w.add(dir, path) }
+
+// Next is part of Watcher.
+func (o own) Next() ([]Event, error) { return o.w.next() }
+
+// Close is part of Watcher.
+func (o own) Close() error { return o.w.close() }
+
 // WatchWith is Watch with another watcher.
 func (f *Folder) WatchWith(ctx context.Context, w Watcher, outside func(string)) error {
 	return f.watchWith(ctx, foreign{w}, outside)

@@ -56,6 +56,7 @@ type Folder struct {
 	o       Options
 	wake    chan struct{}
 	blind   time.Duration // scanWhenBlind
+	blinded chan struct{} // receives when a directory could not be watched
 	skips   atomic.Bool   // some directory is in skipped, or was
 	rootDev uint64
 
@@ -103,7 +104,7 @@ func Open(o Options) (*Folder, error) {
 		o.Random = rand.Reader
 	}
 	f := &Folder{
-		o: o, wake: make(chan struct{}, 1), blind: scanWhenBlind, dirty: &marks{},
+		o: o, wake: make(chan struct{}, 1), blind: scanWhenBlind, blinded: make(chan struct{}, 1), dirty: &marks{},
 		trouble: make(map[string]Trouble), links: make(map[inode][16]byte), names: newLinkNames(),
 		replaced: make(map[string]bool), explained: make(map[string]request), skipped: newSkipped(),
 	}

@@ -10,7 +10,12 @@ import (
 )
 
 // errWatches is told when the system's limit of watches is reached.
-var errWatches = errors.New("not every directory can be watched (raise fs.inotify.max_user_watches): changes are found by scans")
+var errWatches = errors.New("not every directory can be watched; the others are looked at every 30 s or so. " +
+	"To watch all: sysctl fs.inotify.max_user_watches=1048576 (a file in /etc/sysctl.d keeps it)")
+
+// errWatchers is told when there can be no watch at all.
+var errWatchers = errors.New("nothing can be watched; the folder is looked at every 30 s or so. " +
+	"Is fs.inotify.max_user_instances too low?")
 
 // errOverflow is events that the system has dropped.
 var errOverflow = errors.New("the system dropped events")
@@ -55,11 +60,11 @@ type event struct {
 func (f *Folder) Watch(ctx context.Context, outside func(path string)) error {
 	w, err := newWatcher(f.o.Root)
 	if err != nil {
-		f.troubled("", fmt.Errorf("%w: %w", errWatches, err), true)
+		f.troubled("", fmt.Errorf("%w (%w)", errWatchers, err), true)
 		f.mu.Lock()
 		f.outside = outside
 		f.mu.Unlock()
-		return f.scanEvery(ctx, f.blind)
+		return f.scanEvery(ctx)
 	}
 	return f.watchWith(ctx, w, outside)
 }
@@ -118,6 +123,9 @@ func (f *Folder) tend(ctx context.Context, scans <-chan struct{}, now bool) erro
 				timer.Stop()
 				return nil
 			case <-scans:
+			case <-f.blinded:
+				timer.Stop()
+				continue // what is not watched waits no hour
 			case <-timer.C:
 			}
 			timer.Stop()
@@ -146,18 +154,22 @@ func (f *Folder) rescan(ctx context.Context) {
 	}
 }
 
-func (f *Folder) scanEvery(ctx context.Context, every time.Duration) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+// scanEvery finds by scans alone what changes.
+func (f *Folder) scanEvery(ctx context.Context) error {
+	var last time.Duration
 	for {
+		timer := time.NewTimer(max(f.blind, scanShare*last))
 		select {
 		case <-ctx.Done():
+			timer.Stop()
 			return nil
-		case <-ticker.C:
-			if err := f.Scan(ctx, nil); err != nil && ctx.Err() == nil {
-				f.o.Logger.Warn("scan", "path", f.o.Root.Path(), "err", err)
-			}
+		case <-timer.C:
 		}
+		begun := time.Now()
+		if err := f.Scan(ctx, nil); err != nil && ctx.Err() == nil {
+			f.o.Logger.Warn("scan", "path", f.o.Root.Path(), "err", err)
+		}
+		last = time.Since(begun)
 	}
 }
 
@@ -176,6 +188,10 @@ func (f *Folder) watchDir(dir *disk.Dir, path string) {
 		f.limited = true
 		f.mu.Unlock()
 		f.troubled("", err, true)
+		select {
+		case f.blinded <- struct{}{}:
+		default:
+		}
 	case err != nil:
 		f.troubled(path, fmt.Errorf("watch: %w", err), true)
 	}
