@@ -106,48 +106,5 @@ func decodeBase(data []byte) (Base, error) {
 	return b, nil
 }
 
-func targetPath(dir string) string { return filepath.Join(dir, "applying") }
-
-// readTarget reads the root of the tree that an apply has begun to make: until
-// it is done, the folder's tree is a mixture of it and the base.
-func readTarget(dir string) (versions.Entry, error) {
-	data, err := os.ReadFile(targetPath(dir))
-	if missing(err) {
-		return versions.Entry{}, nil
-	}
-	if err != nil {
-		return versions.Entry{}, err
-	}
-	root, rest, err := versions.DecodeEntry(data)
-	if err != nil || len(rest) != 0 {
-		// Without it a mixture counts as a change of ours, and is merged.
-		return versions.Entry{}, nil
-	}
-	return root, nil
-}
-
-// setTarget notes that an apply of root begins; the zero entry, that it is done.
-func (s *Syncer) setTarget(root versions.Entry) error {
-	s.mu.Lock()
-	same := versions.Equal(s.target, root)
-	s.mu.Unlock()
-	if same {
-		return nil
-	}
-	var err error
-	if root.IsZero() {
-		err = atomicfile.Remove(targetPath(s.o.StateDir))
-	} else {
-		err = atomicfile.WriteFile(targetPath(s.o.StateDir), versions.AppendEntry(nil, root), 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("note an apply: %w", err)
-	}
-	s.mu.Lock()
-	s.target = root
-	s.mu.Unlock()
-	return nil
-}
-
 // missing tells an error that only says that a thing is not there.
 func missing(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -156,12 +156,13 @@ func (s *Syncer) mine(ctx context.Context, root, tip versions.Entry) (bool, erro
 		return false, nil
 	}
 	s.mu.Lock()
-	target, queued := s.target, len(s.queue.entries) > 0
+	mix, mixed := s.mixtureLocked()
+	queued := len(s.queue.entries) > 0
 	s.mu.Unlock()
-	if target.IsZero() || queued {
+	if !mixed || queued {
 		return true, nil
 	}
-	return s.ours(ctx, tip, root, target)
+	return s.ours(ctx, tip, root, mix.from, mix.to)
 }
 
 // record makes built what later builds compare with, once its chunks are

@@ -32,7 +32,11 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 	if err := s.healLocked(ctx); err != nil {
 		return fmt.Errorf("put again what the spool has lost: %w", err)
 	}
-	plan, err := reconcile.Merge(ctx, s.o.Trees, base.Root, tip.snapshot.Root, head.Root, reconcile.Options{
+	from, err := s.mergeBase(ctx, tip.snapshot.Root)
+	if err != nil {
+		return fmt.Errorf("merge with snapshot %s: %w", head.Instant, err)
+	}
+	plan, err := reconcile.Merge(ctx, s.o.Trees, from, tip.snapshot.Root, head.Root, reconcile.Options{
 		Host: tip.snapshot.Host, Instant: tip.snapshot.Instant, Same: s.o.Contents.Same,
 	})
 	if err != nil {

@@ -24,7 +24,8 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 	s.tree.Lock()
 	defer s.tree.Unlock()
 	s.mu.Lock()
-	base, target, queued := s.base, s.target, len(s.queue.entries) > 0
+	base, queued := s.base, len(s.queue.entries) > 0
+	mix, mixed := s.mixtureLocked()
 	_, _, tip := s.tip()
 	s.mu.Unlock()
 
@@ -39,7 +40,11 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 	}
 	ours := queued
 	if !ours {
-		if ours, err = s.ours(ctx, base.Root, v.root, head.Root, target); err != nil {
+		remotes := []versions.Entry{head.Root}
+		if mixed {
+			remotes = append(remotes, mix.from, mix.to)
+		}
+		if ours, err = s.ours(ctx, base.Root, v.root, remotes...); err != nil {
 			return false, err
 		}
 	}
@@ -54,7 +59,7 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 			return false, err
 		}
 	}
-	return false, s.follow(ctx, local, head)
+	return false, s.follow(ctx, local, v.root, head)
 }
 
 // look builds the local tree as it is now, without making a snapshot of it.
@@ -136,12 +141,12 @@ func sameForUs(base, local, remote *versions.Entry) bool {
 }
 
 // follow applies head to a tree that holds nothing of ours, and makes it the
-// base.
-func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Folder) error {
+// base. from is what the line is to see of the tree.
+func (s *Syncer) follow(ctx context.Context, local, from versions.Entry, head line.Folder) error {
 	if s.frozen.Load() {
 		return nil // the next start finds it again
 	}
-	if err := s.setTarget(head.Root); err != nil {
+	if err := s.begin(ctx, from, head.Root); err != nil {
 		return err
 	}
 	to, h, err := s.inward(ctx, s.held(), local, head.Root)
@@ -186,7 +191,7 @@ func (s *Syncer) follow(ctx context.Context, local versions.Entry, head line.Fol
 		s.o.Note(Operation{What: "hold", Instant: head.Instant, Text: fmt.Sprintf("%d of %d files were deleted on %s and are kept here: %s",
 			h.in.Files(), h.in.most, h.in.from, heldText(h.in.Held))})
 	}
-	return s.setTarget(versions.Entry{})
+	return s.done()
 }
 
 // hostOf is the machine that made the head, as far as it is known here.

@@ -38,7 +38,7 @@ type Syncer struct {
 	queue      *queue
 	base       Base
 	holds      holds          // deletions that wait for the user's word; base names their file
-	target     versions.Entry // root of the tree that an apply has begun to make; zero: none
+	mixture    mixture        // of an apply that is not done; zero: none
 	attached   bool           // base says something
 	head       *line.Folder   // newest that we know of; nil: ask
 	headRecord *line.Recorded // of the head, from its event; nil: ask
@@ -111,7 +111,7 @@ func (s *Syncer) load() error {
 	if s.rounds, err = readRounds(s.o.StateDir); err != nil {
 		return err
 	}
-	if s.target, err = readTarget(s.o.StateDir); err != nil {
+	if s.mixture, err = readMixture(s.o.StateDir); err != nil {
 		return err
 	}
 	if s.untracking, err = readUntracking(s.o.StateDir); err != nil {
