@@ -65,6 +65,8 @@ type Folder struct {
 	change sync.Mutex
 	built  *build // the last one, until it is recorded
 
+	recent recent
+
 	mu        sync.Mutex // guards all below
 	dirty     *marks
 	flight    *marks // what the last build took, until it is recorded

@@ -46,7 +46,7 @@ func (f *Folder) save(b *build) error {
 		replaced[dir] = true
 	}
 	f.mu.Unlock()
-	err := f.o.Records.Update(func(set func(string, []byte) error) error {
+	err := f.updateRecords(func(set func(string, []byte) error) error {
 		if len(b.gone) > 0 {
 			err := b.spill.each(func(dir string, _ []byte) error {
 				delete(b.gone, dir) // it went and came
@@ -125,7 +125,7 @@ func (f *Folder) Recorded(path string) (versions.Entry, disk.Sig, error) {
 // recorded finds path in its directory's record; nil when it is not there.
 func (f *Folder) recorded(path string) (*record, *child, error) {
 	dir, name := split(path)
-	data, err := f.o.Records.Get(dir)
+	data, err := f.readRecord(dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("record of directory %q: %w", dir, err)
 	}
@@ -172,7 +172,7 @@ func (f *Folder) Applied(changes []Applied) error {
 	}
 	slices.Sort(dirs)
 	gone, fresh := f.appliedDirs(changes)
-	err := f.o.Records.Update(func(set func(string, []byte) error) error {
+	err := f.updateRecords(func(set func(string, []byte) error) error {
 		for _, dir := range dirs {
 			if dir == rootKey || gone[dir] {
 				continue
@@ -253,7 +253,7 @@ func (f *Folder) below(dir string, list map[string]bool) {
 func (f *Folder) applyTo(dir string, changes []Applied, fresh bool) ([]byte, error) {
 	var old *record
 	if !fresh {
-		data, err := f.o.Records.Get(dir)
+		data, err := f.readRecord(dir)
 		if err != nil {
 			return nil, err
 		}

@@ -94,7 +94,7 @@ func (f *Folder) rootRecord() (r rootRecord, known bool, err error) {
 }
 
 func (f *Folder) putRoot(r rootRecord) error {
-	err := f.o.Records.Update(func(set func(string, []byte) error) error { return set(rootKey, r.encode()) })
+	err := f.updateRecords(func(set func(string, []byte) error) error { return set(rootKey, r.encode()) })
 	if err != nil {
 		return fmt.Errorf("record of the root: %w", err)
 	}

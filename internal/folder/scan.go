@@ -110,7 +110,7 @@ func (f *Folder) sweepRecords() error {
 	if err != nil || len(orphans) == 0 {
 		return err
 	}
-	return f.o.Records.Update(func(set func(string, []byte) error) error {
+	return f.updateRecords(func(set func(string, []byte) error) error {
 		for _, dir := range orphans {
 			if err := set(dir, nil); err != nil {
 				return err
