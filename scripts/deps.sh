@@ -104,6 +104,7 @@ test | bench)
 	want unshare util-linux
 	want losetup mount
 	want ip iproute2
+	want inotifywait inotify-tools
 	want iptables iptables
 	want ps procps
 	want bzip2 bzip2

@@ -32,6 +32,7 @@ type status struct {
 	Folders []struct {
 		Name, State, Error string
 		Queued             int
+		Activity           *struct{ Stage string }
 		PendingFiles       int64 `json:"pending_files"`
 		Problems           []struct {
 			Path, Text string
@@ -141,10 +142,21 @@ func goes(t *testing.T, dir, name string) {
 // safe.
 func (p *pair) settled() {
 	p.t.Helper()
-	p.settledWithin(patience)
+	p.settle(patience, "")
+}
+
+// settledBut leaves one path out of the comparison.
+func (p *pair) settledBut(but string) {
+	p.t.Helper()
+	p.settle(patience, but)
 }
 
 func (p *pair) settledWithin(limit time.Duration) {
+	p.t.Helper()
+	p.settle(limit, "")
+}
+
+func (p *pair) settle(limit time.Duration, but string) {
 	p.t.Helper()
 	last := time.Time{}
 	world.Eventually(p.t, limit, "both machines have the same and are safe", func() error {
@@ -157,11 +169,11 @@ func (p *pair) settledWithin(limit time.Duration) {
 				return fmt.Errorf("exit code %d\n%s%s", code, out, errs)
 			}
 		}
-		a, err := world.TryDescribe(p.a.dir, "", true)
+		a, err := world.TryDescribe(p.a.dir, but, true)
 		if err != nil {
 			return err
 		}
-		b, err := world.TryDescribe(p.b.dir, "", true)
+		b, err := world.TryDescribe(p.b.dir, but, true)
 		if err != nil {
 			return err
 		}
