@@ -59,8 +59,9 @@ type listings struct {
 	quiet int      // sweeps in a row without that
 }
 
-// quietSweeps in a row, half a minute, are what nobody asked: all listings go.
-const quietSweeps = 6
+// quietSweeps in a row in which nobody asked, ten seconds or a little more, and
+// all listings go: before an agent at rest gives its memory back.
+const quietSweeps = 2
 
 type load struct {
 	done chan struct{}

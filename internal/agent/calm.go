@@ -35,8 +35,9 @@ func (a *Agent) calm(ctx context.Context) {
 
 const (
 	calmTick = 2 * time.Second
-	// calmTicks is how many ticks in a row must have been calm.
-	calmTicks = 5
+	// calmTicks is how many ticks in a row must have been calm: 20 s, so that
+	// caches that time out sooner are empty by then.
+	calmTicks = 10
 	// calmBytes is what may be allocated in a calm tick.
 	calmBytes = 256 << 10
 	// worthBytes is what must have been allocated since memory was last given
