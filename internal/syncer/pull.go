@@ -123,9 +123,16 @@ func (s *Syncer) ours(ctx context.Context, base, local versions.Entry, remotes .
 }
 
 // sameForUs tells whether local, which differs from both, differs in nothing
-// that must be kept: the time of a directory, which our own steps change, and
-// at a first attach the attributes of what has the remote's content.
+// that must be kept: the time of a directory and whether a file has other names,
+// which our own steps change, and at a first attach the attributes of what has the remote's content.
 func sameForUs(base, local, remote *versions.Entry) bool {
+	if base != nil && local != nil && base.Kind == versions.File {
+		l, b := *local, *base
+		l.Link, b.Link = [16]byte{}, [16]byte{}
+		if versions.Equal(l, b) {
+			return true
+		}
+	}
 	if local == nil || remote == nil || local.Kind != remote.Kind {
 		return false
 	}
