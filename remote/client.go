@@ -14,8 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/syncfs/syncfs/internal/blob"
 )
 
@@ -51,7 +49,7 @@ type Client struct {
 	doubted   bool        // Doubt was called
 	silent    atomic.Bool // the server gives no sign of life
 	transport *http.Transport
-	up, down  *rate.Limiter // nil: no limit
+	up, down  *bandwidth
 
 	mu     sync.Mutex        // guards losses and turns
 	losses map[string]losses // by folder
@@ -97,7 +95,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	return &Client{
 		base: base, key: o.Key, log: o.Logger, tries: o.Tries, stall: o.Stall,
 		transport: newTransport(base.Hostname(), pin),
-		up:        newLimiter(o.UploadLimit), down: newLimiter(o.DownloadLimit),
+		up:        newBandwidth(o.UploadLimit), down: newBandwidth(o.DownloadLimit),
 		losses: map[string]losses{}, turns: map[string]string{},
 	}, nil
 }
@@ -105,6 +103,13 @@ func NewClient(o ClientOptions) (*Client, error) {
 // Doubt tells, before the first request, that somebody has just found that the
 // server does not answer: it gets one short chance.
 func (c *Client) Doubt() { c.stall, c.doubted = min(c.stall, pingWithin), true }
+
+// SetLimits bounds the bytes a second of content in each direction, from now on
+// and also of what is under way; 0: no bound.
+func (c *Client) SetLimits(upload, download int64) {
+	c.up.set(upload)
+	c.down.set(download)
+}
 
 // Close closes connections that are not in use.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }

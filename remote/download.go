@@ -145,15 +145,12 @@ func (d *download) Read(p []byte) (int, error) {
 // step reads from the answer at hand.
 func (d *download) step(p []byte) (int, error) {
 	p = p[:min(int64(len(p)), d.end-d.next)]
-	if limit := d.c.down; limit != nil {
-		p = p[:min(len(p), rateStep)]
-		if err := limit.WaitN(d.ctx, len(p)); err != nil {
+	n, err := d.reply.Read(p[:d.c.down.step(len(p))])
+	if n > 0 {
+		if err := d.c.down.wait(d.ctx, n); err != nil {
 			return 0, err
 		}
 		d.reply.watch.touch()
-	}
-	n, err := d.reply.Read(p)
-	if n > 0 {
 		d.tries.progress()
 		d.next += int64(n)
 		if d.sum != nil {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	"golang.org/x/time/rate"
 
 	"github.com/syncfs/syncfs/internal/blob"
 )
@@ -90,14 +89,4 @@ func (c *Client) retry(ctx context.Context, about string, fn func() error) error
 			return fmt.Errorf("%s: %w", about, err)
 		}
 	}
-}
-
-// rateStep is how many bytes are let through at once when the rate is limited.
-const rateStep = 16 << 10
-
-func newLimiter(bytes int64) *rate.Limiter {
-	if bytes <= 0 {
-		return nil
-	}
-	return rate.NewLimiter(rate.Limit(bytes), rateStep)
 }

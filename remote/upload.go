@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"sync"
 
-	"golang.org/x/time/rate"
-
 	"github.com/syncfs/syncfs/internal/blob"
 )
 
@@ -157,7 +155,7 @@ func (u *upload) count(n int64) {
 type uploadBody struct {
 	r     io.ReaderAt
 	size  int64
-	limit *rate.Limiter
+	limit *bandwidth
 	sent  func(int64) // may be nil
 
 	mu       sync.Mutex // guards all below, and reads of r
@@ -201,9 +199,9 @@ type bodyReader struct {
 func (r *bodyReader) Close() error { return nil }
 
 func (r *bodyReader) Read(p []byte) (int, error) {
-	if limit := r.b.limit; limit != nil {
-		p = p[:min(len(p), rateStep)]
-		if err := limit.WaitN(r.b.watch.ctx, len(p)); err != nil {
+	if left := r.b.size - r.off; left > 0 {
+		p = p[:r.b.limit.step(int(min(int64(len(p)), left)))]
+		if err := r.b.limit.wait(r.b.watch.ctx, len(p)); err != nil {
 			return 0, err
 		}
 	}

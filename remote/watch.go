@@ -82,6 +82,7 @@ func (c *Client) watch(ctx context.Context, ready func(), fn func(blob.Event)) e
 		if err != nil {
 			return err
 		}
+		c.down.charge(len(data))
 		if kind != "head" {
 			continue // of a later version of the server
 		}

@@ -19,6 +19,7 @@ const applyCommand = "__apply"
 // they need it; a service manager may as well.
 func newAgentCommand(e *env) *cobra.Command {
 	var noPassthrough bool
+	var limits limitFlags
 	cmd := &cobra.Command{
 		Use:    "agent",
 		Short:  "Serve all folders of this machine, in the foreground",
@@ -33,12 +34,14 @@ the background when they need it; this is for service managers.`,
 				return err
 			}
 			o.NoPassthrough = o.NoPassthrough || noPassthrough
+			o.Limits, _ = limits.over(o.Limits)
 			e.boundMemory()
 			// The log is what the agent prints; its own stdout stays empty.
 			return agent.Run(ctx, o)
 		}),
 	}
 	cmd.Flags().BoolVar(&noPassthrough, "no-passthrough", false, "serve every read and write ourselves")
+	limits.add(cmd.Flags(), "limit-")
 	return cmd
 }
 
@@ -64,6 +67,7 @@ func (e *env) agentOptions() (agent.Options, error) {
 		SpoolLimit:    int64(c.Spool.Limit),
 		CacheLimit:    int64(c.Cache.Limit),
 		Settle:        time.Duration(c.Sync.Settle),
+		Limits:        agent.Limits{Upload: int64(c.Limit.Upload), Download: int64(c.Limit.Download)},
 		Version:       buildInfo().Version,
 		Logger:        slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level})),
 		Now:           e.now,

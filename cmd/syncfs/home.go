@@ -25,10 +25,15 @@ func (e *env) withReader(ctx context.Context, fn func(*agent.Reader) error) erro
 	if err != nil {
 		return err
 	}
+	c, err := e.settings(dirs)
+	if err != nil {
+		return err
+	}
 	r, err := agent.OpenReader(ctx, dirs, e.logger())
 	if err != nil {
 		return err
 	}
+	r.SetLimits(agent.Limits{Upload: int64(c.Limit.Upload), Download: int64(c.Limit.Download)})
 	return errors.Join(fn(r), r.Close())
 }
 

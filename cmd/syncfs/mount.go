@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/syncfs/syncfs/internal/agent"
+	"github.com/syncfs/syncfs/internal/config"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -16,6 +17,7 @@ type mountOptions struct {
 	atFlag
 	all    bool
 	detach bool
+	limits limitFlags
 }
 
 func newMountCommand(e *env) *cobra.Command {
@@ -38,6 +40,7 @@ directory.`,
 	}
 	o.add(cmd.Flags())
 	cmd.Flags().BoolVarP(&o.detach, "detach", "d", false, "return once it is mounted")
+	o.limits.add(cmd.Flags(), "limit-")
 	cmd.Flags().BoolVar(&o.all, "all", false, "mount all folders of this machine")
 	return cmd
 }
@@ -53,14 +56,17 @@ func runMount(ctx context.Context, e *env, o mountOptions, args []string) error 
 	case len(args) == 2:
 		return mountReadOnly(ctx, e, o, args[0], args[1])
 	case o.detach || e.running():
-		return mountByAgent(ctx, e, args)
+		return mountByAgent(ctx, e, o, args)
 	}
-	return mountForeground(ctx, e, args)
+	return mountForeground(ctx, e, o, args)
 }
 
 // mountByAgent lets the background process serve one folder, or all.
-func mountByAgent(ctx context.Context, e *env, args []string) error {
+func mountByAgent(ctx context.Context, e *env, m mountOptions, args []string) error {
 	return e.withStartedAgent(ctx, func(c *agent.Client) error {
+		if err := m.limits.tell(ctx, c); err != nil {
+			return err
+		}
 		names := args
 		if len(names) == 0 {
 			s, err := c.Status(ctx)
@@ -92,12 +98,13 @@ func mountByAgent(ctx context.Context, e *env, args []string) error {
 }
 
 // mountForeground serves one folder, or all, until it is interrupted.
-func mountForeground(ctx context.Context, e *env, names []string) error {
+func mountForeground(ctx context.Context, e *env, m mountOptions, names []string) error {
 	o, err := e.agentOptions()
 	if err != nil {
 		return err
 	}
 	o.Only = names
+	o.Limits, _ = m.limits.over(o.Limits)
 	if len(names) == 1 {
 		if err := e.knownHere(ctx, names[0]); err != nil {
 			return err
@@ -175,6 +182,9 @@ func mountReadOnly(ctx context.Context, e *env, o mountOptions, name, dir string
 			// Said as this process understands it: the other one may differ in time.
 			args = append(args, "--at", fixed(*at))
 		}
+		if limits, said := o.limits.over(agent.Limits{}); said {
+			args = append(args, "--limit-download", config.Rate(limits.Download).String())
+		}
 		b, err := e.spawn(dirs, "mount.log", args...)
 		if err != nil {
 			return err
@@ -189,11 +199,12 @@ func mountReadOnly(ctx context.Context, e *env, o mountOptions, name, dir string
 	if err != nil {
 		return err
 	}
+	limits, _ := o.limits.over(agent.Limits{Upload: int64(c.Limit.Upload), Download: int64(c.Limit.Download)})
 	e.boundMemory()
 	return endedByUser(ctx, agent.MountReadOnly(ctx, agent.ReadOnlyOptions{
 		Dirs: dirs, Folder: name, Dir: path, At: at, Logger: e.logger(),
-		AllowOther: allowOther(c.Mount.AllowOther),
-		Ready:      func() { fmt.Fprintf(e.stdout, "%s is mounted read-only at %s; Ctrl-C unmounts\n", name, path) },
+		AllowOther: allowOther(c.Mount.AllowOther), Limits: limits,
+		Ready: func() { fmt.Fprintf(e.stdout, "%s is mounted read-only at %s; Ctrl-C unmounts\n", name, path) },
 	}))
 }
 

@@ -54,7 +54,8 @@ func newRootCommand(e *env) *cobra.Command {
 	}
 	add("start", newUpCommand(e), newServeCommand(e), newInitCommand(e), newConnectCommand(e), newDisconnectCommand(e))
 	add("folders", newAddCommand(e), newGetCommand(e), newFoldersCommand(e), newStatusCommand(e), newFlushCommand(e),
-		newConfirmCommand(e), newUndoCommand(e), newConflictsCommand(e), newPauseCommand(e), newResumeCommand(e), newMountCommand(e), newUmountCommand(e),
+		newConfirmCommand(e), newUndoCommand(e), newConflictsCommand(e), newPauseCommand(e), newResumeCommand(e),
+		newLimitCommand(e), newMountCommand(e), newUmountCommand(e),
 		newIgnoredCommand(e), newUntrackCommand(e), newRemoveCommand(e), newStopCommand(e), newLogCommand(e), newEventsCommand(e))
 	add("past", newVersionsCommand(e), newLsCommand(e), newCatCommand(e), newFindCommand(e), newDiffCommand(e), newRestoreCommand(e))
 	add("store", newCheckCommand(e), newStatsCommand(e), newKeyCommand(e))

@@ -106,6 +106,9 @@ func (e *env) printStatus(s agent.Status) error {
 		}
 		fmt.Fprintf(e.stdout, "  %s: %s\n", s.URL, clean(why))
 	}
+	if l := s.Limits; l != (agent.Limits{}) {
+		e.say("  limited: upload %s, download %s", rateText(l.Upload), rateText(l.Download))
+	}
 	for _, n := range s.Notes {
 		fmt.Fprintf(e.stdout, "  note: %s\n", clean(n))
 	}

@@ -19,6 +19,7 @@ import (
 type upOptions struct {
 	passphrase passphraseFlags
 	add        addOptions
+	limits     limitFlags
 }
 
 func newUpCommand(e *env) *cobra.Command {
@@ -41,6 +42,7 @@ the user one is made, and shown once on the recovery sheet.`,
 	o.passphrase.add(cmd.Flags(), "", "passphrase of a new repository")
 	cmd.Flags().StringVar(&o.add.name, "name", "", "`name` of the folder (the directory's name)")
 	cmd.Flags().BoolVar(&o.add.noMount, "no-mount", false, "do not mount it: watch it as a plain directory")
+	o.limits.add(cmd.Flags(), "limit-")
 	return cmd
 }
 
@@ -68,6 +70,9 @@ func runUp(ctx context.Context, e *env, o upOptions, args []string) error {
 		return fmt.Errorf("make %s: %w", dir, err)
 	}
 	return e.withStartedAgent(ctx, func(c *agent.Client) error {
+		if err := o.limits.tell(ctx, c); err != nil {
+			return err
+		}
 		s, err := c.Status(ctx)
 		if err != nil {
 			return err

@@ -32,6 +32,7 @@ type Options struct {
 	AllowOther    bool          // let other users into the mounts (where permitted)
 	SpoolLimit    int64         // bytes; 0: only the disk's
 	CacheLimit    int64         // bytes; 0: the store's default
+	Limits        Limits        // of the traffic with a server; a directory has none
 	Settle        time.Duration // how long a file rests before it is captured; 0: one second
 	MaintainEvery time.Duration // how often the remote is put in order; 0: every hour
 
@@ -73,6 +74,7 @@ type Agent struct {
 	ctx    context.Context
 	hosts  []*host
 	online bool
+	limits Limits
 	why    error // not online
 	notes  []string
 }
@@ -136,6 +138,8 @@ func (a *Agent) open(ctx context.Context) (err error) {
 		return err
 	}
 	a.repo.remote.answered = a.answered
+	a.limits = a.o.Limits
+	a.repo.remote.limit(a.limits)
 	err = waitFree(ctx, func() (err error) {
 		a.store, err = store.Open(ctx, a.repo.Remote, a.repo.Keys, store.Options{
 			SpoolDir: spoolDir(a.o.Dirs), SpoolLimit: a.o.SpoolLimit,

@@ -105,6 +105,7 @@ type Status struct {
 	Error      string         `json:"error,omitempty"` // why it is not online
 	SpoolBytes int64          `json:"spool_bytes"`
 	CacheBytes int64          `json:"cache_bytes"`
+	Limits     Limits         `json:"limits"`
 	Since      time.Time      `json:"since"`
 	Notes      []string       `json:"notes,omitempty"` // what the agent did by itself, such as building its database anew
 	Folders    []FolderStatus `json:"folders"`

@@ -81,6 +81,7 @@ func (a *Agent) newControl() *control {
 	mux.Handle("POST /v1/resume", long(func(_ context.Context, r nameRequest, _ func(Progress)) (any, error) {
 		return nil, a.setPause(r.Name, pause{})
 	}))
+	mux.Handle("POST /v1/limit", long(func(_ context.Context, l Limits, _ func(Progress)) (any, error) { return nil, a.setLimits(l) }))
 	mux.Handle("GET /v1/conflicts", answer(a.serveConflicts))
 	mux.Handle("POST /v1/decide", long(func(ctx context.Context, r HeldRequest, _ func(Progress)) (any, error) { return a.decide(ctx, r) }))
 	mux.Handle("POST /v1/rewind", long(func(ctx context.Context, r RewindRequest, _ func(Progress)) (any, error) { return a.rewind(ctx, r) }))

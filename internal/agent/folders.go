@@ -396,7 +396,7 @@ func (a *Agent) status() Status {
 	a.mu.Lock()
 	st := Status{
 		PID: os.Getpid(), Version: a.o.Version, Repository: a.repo.Setup.Repository, URL: a.repo.Setup.URL,
-		Online: a.online, Since: a.since, Notes: slices.Clone(a.notes), Folders: []FolderStatus{},
+		Online: a.online, Since: a.since, Limits: a.limits, Notes: slices.Clone(a.notes), Folders: []FolderStatus{},
 	}
 	if a.why != nil {
 		st.Error = a.why.Error()

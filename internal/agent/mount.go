@@ -15,6 +15,7 @@ type ReadOnlyOptions struct {
 	Dir        string         // an empty directory
 	At         *versions.When // nil: the folder's newest state at its root, with .versions
 	AllowOther bool
+	Limits     Limits
 	Ready      func() // called when the mount stands
 	Logger     *slog.Logger
 }

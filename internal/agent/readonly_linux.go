@@ -19,6 +19,7 @@ func mountReadOnly(ctx context.Context, o ReadOnlyOptions) error {
 		return err
 	}
 	defer r.Close()
+	r.SetLimits(o.Limits)
 	folder, at, err := r.readOnlyTarget(ctx, o)
 	if err != nil {
 		return err

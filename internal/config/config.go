@@ -22,6 +22,7 @@ type Config struct {
 	Cache Cache `toml:"cache"`
 	Mount Mount `toml:"mount"`
 	Sync  Sync  `toml:"sync"`
+	Limit Limit `toml:"limit"`
 	Log   Log   `toml:"log"`
 }
 
@@ -52,6 +53,12 @@ type Mount struct {
 type Sync struct {
 	// Settle is how long a file rests before it is captured.
 	Settle Duration `toml:"settle"`
+}
+
+// Limit bounds what goes over the network, in bytes a second; 0: no bound.
+type Limit struct {
+	Upload   Rate `toml:"upload"`
+	Download Rate `toml:"download"`
 }
 
 // Log says what the background process writes into its log.
@@ -113,13 +120,21 @@ func Parse(data []byte) (Config, error) {
 func Names() []string {
 	return []string{
 		"spool.limit", "cache.limit", "mount.allow-other", "mount.passthrough",
-		"mount.versions", "sync.settle", "log.level",
+		"mount.versions", "sync.settle", "limit.upload", "limit.download", "log.level",
 	}
 }
 
 func (c Config) check() error {
 	if d := time.Duration(c.Sync.Settle); d < 100*time.Millisecond || d > time.Minute {
 		return fmt.Errorf("sync.settle: %v is not between 100ms and 1m", d)
+	}
+	for _, r := range []struct {
+		name string
+		rate Rate
+	}{{"limit.upload", c.Limit.Upload}, {"limit.download", c.Limit.Download}} {
+		if err := r.rate.Check(); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
+		}
 	}
 	if c.Cache.Limit < 64<<20 {
 		return fmt.Errorf("cache.limit: %v is less than 64MiB", c.Cache.Limit)

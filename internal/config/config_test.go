@@ -34,6 +34,8 @@ passthrough = false
 versions = "all"
 [sync]
 settle = "500ms"
+[limit]
+upload = "1MiB/s"
 [log]
 level = "debug"
 `
@@ -48,6 +50,7 @@ level = "debug"
 	want.Spool.Limit = 3 << 30
 	want.Mount = config.Mount{AllowOther: config.No, Passthrough: false, Versions: config.ListAll}
 	want.Sync.Settle = config.Duration(500 * time.Millisecond)
+	want.Limit.Upload = 1 << 20
 	want.Log.Level = slog.LevelDebug
 	if got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -64,6 +67,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		{"spool too small", "[spool]\nlimit = \"1MiB\"\n", "64MiB"},
 		{"bad time", "[sync]\nsettle = \"soon\"\n", "soon"},
 		{"settle too long", "[sync]\nsettle = \"1h\"\n", "sync.settle"},
+		{"limit too small", "[limit]\nupload = \"5\"\n", "limit.upload"},
+		{"bad rate", "[limit]\nupload = \"fast\"\n", "not a rate"},
 		{"bad choice", "[mount]\nallow-other = \"perhaps\"\n", "perhaps"},
 		{"bad listing", "[mount]\nversions = \"here\"\n", "here"},
 		{"no TOML", "spool: limit\n", "line 1"},
@@ -80,7 +85,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 func TestEverySettingIsKnownByName(t *testing.T) {
 	values := map[string]string{
 		"spool.limit": `"1GiB"`, "cache.limit": `"1GiB"`, "mount.allow-other": `"yes"`,
-		"mount.passthrough": "true", "mount.versions": `"none"`, "sync.settle": `"2s"`, "log.level": `"warn"`,
+		"mount.passthrough": "true", "mount.versions": `"none"`, "sync.settle": `"2s"`, "limit.upload": `"1MiB/s"`, "limit.download": `"0"`, "log.level": `"warn"`,
 	}
 	for _, name := range config.Names() {
 		if _, err := config.Parse([]byte(name + " = " + values[name])); err != nil {

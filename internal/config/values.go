@@ -63,6 +63,58 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10) + "B"
 }
 
+// Rate is a number of bytes a second, written as "1MiB/s", "500K" or "0" for no
+// bound.
+type Rate int64
+
+// minRate is the least bound with which requests still get on.
+const minRate = 1 << 10
+
+// ParseRate reads a rate.
+func ParseRate(s string) (Rate, error) {
+	n, err := ParseSize(strings.TrimSuffix(strings.TrimSpace(s), "/s"))
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a rate: write it as 1MiB, 500K or a number of bytes a second", s)
+	}
+	return Rate(n), nil
+}
+
+// Check refuses a bound with which nothing would get on.
+func (r Rate) Check() error {
+	if r != 0 && r < minRate {
+		return fmt.Errorf("%s is less than 1KiB a second (0 means no limit)", r)
+	}
+	return nil
+}
+
+// Set is ParseRate and Check (pflag.Value).
+func (r *Rate) Set(text string) (err error) {
+	if *r, err = ParseRate(text); err != nil {
+		return err
+	}
+	return r.Check()
+}
+
+// Type is what a flag's value is called (pflag.Value).
+func (r *Rate) Type() string { return "rate" }
+
+// UnmarshalText reads a rate.
+func (r *Rate) UnmarshalText(text []byte) (err error) {
+	*r, err = ParseRate(string(text))
+	return err
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// String is the rate as ParseRate reads it.
+func (r Rate) String() string {
+	if r == 0 {
+		return "0"
+	}
+	return Size(r).String() + "/s"
+}
+
 // Duration is a time span, written as "500ms", "10m" or "30d": what
 // time.ParseDuration reads, and days and weeks. It is a pflag.Value.
 type Duration time.Duration
