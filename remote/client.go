@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -50,6 +51,8 @@ type Client struct {
 	silent    atomic.Bool // the server gives no sign of life
 	transport *http.Transport
 	up, down  *bandwidth
+	conns     *conns
+	addresses func() ([]net.Addr, error) // of this machine
 
 	mu     sync.Mutex        // guards losses and turns
 	losses map[string]losses // by folder
@@ -92,10 +95,11 @@ func NewClient(o ClientOptions) (*Client, error) {
 	if o.Stall <= 0 {
 		o.Stall = 30 * time.Second
 	}
+	open := &conns{}
 	return &Client{
 		base: base, key: o.Key, log: o.Logger, tries: o.Tries, stall: o.Stall,
-		transport: newTransport(base.Hostname(), pin),
-		up:        newBandwidth(o.UploadLimit), down: newBandwidth(o.DownloadLimit),
+		transport: newTransport(base.Hostname(), pin, open), conns: open, addresses: net.InterfaceAddrs,
+		up: newBandwidth(o.UploadLimit), down: newBandwidth(o.DownloadLimit),
 		losses: map[string]losses{}, turns: map[string]string{},
 	}, nil
 }

@@ -22,7 +22,7 @@ import (
 // newTransport makes connections to one server. Whole requests have no time
 // limit; dead connections show by keep-alives, HTTP/2 pings and the watch over
 // each request's progress.
-func newTransport(host, pin string) *http.Transport {
+func newTransport(host, pin string, open *conns) *http.Transport {
 	dialer := &net.Dialer{
 		Timeout:         10 * time.Second,
 		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3},
@@ -34,7 +34,9 @@ func newTransport(host, pin string) *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return &politeConn{Conn: conn}, nil
+			polite := &politeConn{Conn: conn}
+			open.add(polite)
+			return polite, nil
 		},
 		TLSHandshakeTimeout:    10 * time.Second,
 		ExpectContinueTimeout:  5 * time.Second,
@@ -208,6 +210,12 @@ func isNetwork(err error) bool {
 type politeConn struct {
 	net.Conn
 	asked, rude atomic.Bool
+	closed      func() // called by Close
+}
+
+func (c *politeConn) Close() error {
+	c.closed()
+	return c.Conn.Close()
 }
 
 func (c *politeConn) Read(p []byte) (int, error) {

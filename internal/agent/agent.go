@@ -238,6 +238,7 @@ func (a *Agent) serve(parent context.Context) error {
 	a.work.Go(func() error { a.watch(running); return nil })
 	a.work.Go(func() error { a.revive(running); return nil })
 	a.work.Go(func() error { a.endPauses(running); return nil })
+	a.work.Go(func() error { a.watchNetwork(running); return nil })
 	a.work.Go(func() error { a.calm(running); return nil })
 	a.work.Go(func() error { a.maintain(running); return nil })
 	a.work.Go(func() error { a.announce(ctx); return nil })

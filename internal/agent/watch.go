@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
@@ -15,7 +16,7 @@ import (
 // Times of the event stream.
 const (
 	pollMin = 2 * time.Second // heads are asked for this often while there is no stream
-	pollMax = time.Minute
+	pollMax = 10 * time.Second
 )
 
 // watch listens to the remote's events, and asks for heads by time while there
@@ -44,7 +45,8 @@ func (a *Agent) watch(ctx context.Context) {
 			}
 			alone = a.ask(ctx)
 		}
-		timer := time.NewTimer(wait)
+		// Not all machines that have lost one server come back at the same moment.
+		timer := time.NewTimer(wait/2 + rand.N(wait/2))
 		wait = min(2*wait, pollMax)
 		if errors.Is(err, errors.ErrUnsupported) {
 			wait = pollMin
