@@ -123,6 +123,9 @@ if [ "${1:-build}" = bench ]; then
 	want rclone rclone
 	want bindfs bindfs
 	want gocryptfs gocryptfs
+	want syncthing syncthing
+	want rsync rsync
+	want unison unison
 	[ -e /usr/src/linux-source-6.1.tar.xz ] || missing+=(linux-source-6.1)
 fi
 install_missing

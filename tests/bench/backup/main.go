@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command backup measures syncfs beside restic, borgbackup and rclone on the
 // same input in one run: first backup, nothing changed, one file changed,
 // restore, repository size, peak memory, find and tar over a mounted version.
@@ -12,13 +14,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
+
+	"github.com/syncfs/syncfs/tests/bench/measure"
 )
 
 // tool is one program under test. Every method runs to completion; the
@@ -26,11 +28,11 @@ import (
 type tool interface {
 	Name() string
 	// First makes a new repository (not counted) and backs src up into it.
-	First(ctx context.Context, src string) (cost, error)
+	First(ctx context.Context, src string) (measure.Cost, error)
 	// Again backs src up once more.
-	Again(ctx context.Context, src string) (cost, error)
+	Again(ctx context.Context, src string) (measure.Cost, error)
 	// Restore writes the newest state to dst, which does not exist yet.
-	Restore(ctx context.Context, dst string) (cost, error)
+	Restore(ctx context.Context, dst string) (measure.Cost, error)
 	// Mount makes the newest state readable and returns where; Unmount ends it.
 	Mount(ctx context.Context) (string, error)
 	Unmount() error
@@ -39,12 +41,6 @@ type tool interface {
 	// Server is the peak memory of a server process, in bytes; 0: it has none.
 	Server() int64
 	Close() error
-}
-
-// cost of one step.
-type cost struct {
-	wall, cpu time.Duration
-	peak      int64 // bytes, the largest single process
 }
 
 func main() {
@@ -104,7 +100,7 @@ func run(ctx context.Context, src, work, bin, sub, only string, rounds int) erro
 			if only != "" && !slices.Contains(strings.Split(only, ","), t.Name()) {
 				continue
 			}
-			err = measure(ctx, t, input, filepath.Join(dir, "restored"), sub, round, func(row string, v float64) {
+			err = oneRound(ctx, t, input, filepath.Join(dir, "restored"), sub, round, func(row string, v float64) {
 				fmt.Fprintf(os.Stderr, "round %d  %-8s %-34s %10.2f\n", round+1, t.Name(), row, v)
 				add(t.Name(), row, v)
 			})
@@ -115,11 +111,11 @@ func run(ctx context.Context, src, work, bin, sub, only string, rounds int) erro
 		}
 		// cp -a is what a restore is held against.
 		plain := filepath.Join(work, "plain")
-		c, err := timed(ctx, nil, "cp", "-a", input, plain)
+		c, err := measure.Run(ctx, nil, "cp", "-a", input, plain)
 		if err != nil {
 			return err
 		}
-		add("cp -a", "restore, s", c.wall.Seconds())
+		add("cp -a", "restore, s", c.Wall.Seconds())
 		if err := os.RemoveAll(plain); err != nil {
 			return err
 		}
@@ -127,21 +123,21 @@ func run(ctx context.Context, src, work, bin, sub, only string, rounds int) erro
 	return table(names, results, rounds)
 }
 
-// measure runs every step of one tool once.
-func measure(ctx context.Context, t tool, input, restored, sub string, round int, put func(string, float64)) error {
+// oneRound runs every step of one tool once.
+func oneRound(ctx context.Context, t tool, input, restored, sub string, round int, put func(string, float64)) error {
 	const mib = 1 << 20
-	step := func(row string, f func() (cost, error)) error {
+	step := func(row string, f func() (measure.Cost, error)) error {
 		c, err := f()
 		if err != nil {
 			return fmt.Errorf("%s: %w", row, err)
 		}
-		put(row+", s", c.wall.Seconds())
-		if backsUp := !strings.HasPrefix(row, "find") && !strings.HasPrefix(row, "tar"); c.peak > 0 && backsUp {
-			put(row+", peak MiB", float64(c.peak)/mib)
+		put(row+", s", c.Wall.Seconds())
+		if backsUp := !strings.HasPrefix(row, "find") && !strings.HasPrefix(row, "tar"); c.Peak > 0 && backsUp {
+			put(row+", peak MiB", float64(c.Peak)/mib)
 		}
 		return nil
 	}
-	if err := step("first backup", func() (cost, error) { return t.First(ctx, input) }); err != nil {
+	if err := step("first backup", func() (measure.Cost, error) { return t.First(ctx, input) }); err != nil {
 		return err
 	}
 	size, err := t.Size()
@@ -149,17 +145,17 @@ func measure(ctx context.Context, t tool, input, restored, sub string, round int
 		return err
 	}
 	put("repository, MiB", float64(size)/mib)
-	if err := step("nothing changed", func() (cost, error) { return t.Again(ctx, input) }); err != nil {
+	if err := step("nothing changed", func() (measure.Cost, error) { return t.Again(ctx, input) }); err != nil {
 		return err
 	}
 	changed := filepath.Join(input, "MAINTAINERS")
 	if err := appendLine(changed, fmt.Sprintf("one more line %d\n", round)); err != nil {
 		return err
 	}
-	if err := step("one file changed", func() (cost, error) { return t.Again(ctx, input) }); err != nil {
+	if err := step("one file changed", func() (measure.Cost, error) { return t.Again(ctx, input) }); err != nil {
 		return err
 	}
-	if err := step("restore", func() (cost, error) { return t.Restore(ctx, restored) }); err != nil {
+	if err := step("restore", func() (measure.Cost, error) { return t.Restore(ctx, restored) }); err != nil {
 		return err
 	}
 	if err := quiet(ctx, "diff", "-r", "--no-dereference", "-q", "-x", ".syncfs-stage-*", input, restored); err != nil {
@@ -173,10 +169,10 @@ func measure(ctx context.Context, t tool, input, restored, sub string, round int
 		return fmt.Errorf("mount: %w", err)
 	}
 	err = errors.Join(
-		step("find, cold", func() (cost, error) { return walk(ctx, mnt) }),
-		step("find, warm", func() (cost, error) { return walk(ctx, mnt) }),
-		step("tar of "+sub, func() (cost, error) {
-			return timed(ctx, nil, "sh", "-c", `tar -C "$0" -cf - . | cat >/dev/null`, filepath.Join(mnt, sub))
+		step("find, cold", func() (measure.Cost, error) { return walk(ctx, mnt) }),
+		step("find, warm", func() (measure.Cost, error) { return walk(ctx, mnt) }),
+		step("tar of "+sub, func() (measure.Cost, error) {
+			return measure.Run(ctx, nil, "sh", "-c", `tar -C "$0" -cf - . | cat >/dev/null`, filepath.Join(mnt, sub))
 		}),
 	)
 	if err := errors.Join(err, t.Unmount()); err != nil {
@@ -188,8 +184,8 @@ func measure(ctx context.Context, t tool, input, restored, sub string, round int
 	return nil
 }
 
-func walk(ctx context.Context, dir string) (cost, error) {
-	return timed(ctx, nil, "sh", "-c", `find "$0" -size +100000k -print | wc -l >/dev/null`, dir)
+func walk(ctx context.Context, dir string) (measure.Cost, error) {
+	return measure.Run(ctx, nil, "sh", "-c", `find "$0" -size +100000k -print | wc -l >/dev/null`, dir)
 }
 
 func table(tools []string, results map[string]map[string][]float64, rounds int) error {
@@ -206,10 +202,10 @@ func table(tools []string, results map[string]map[string][]float64, rounds int) 
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', tabwriter.Debug)
 	fmt.Fprintf(w, " work \t %s \n", strings.Join(tools, " \t "))
 	for _, row := range rows {
-		ours := median(results["syncfs"][row])
+		ours := measure.Median(results["syncfs"][row])
 		fmt.Fprintf(w, " %s ", row)
 		for _, t := range tools {
-			switch v := median(results[t][row]); {
+			switch v := measure.Median(results[t][row]); {
 			case v == 0:
 				fmt.Fprint(w, "\t – ")
 			case t == "syncfs" || ours == 0:
@@ -223,14 +219,6 @@ func table(tools []string, results map[string]map[string][]float64, rounds int) 
 	return w.Flush()
 }
 
-func median(v []float64) float64 {
-	if len(v) == 0 {
-		return 0
-	}
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
-}
-
 func appendLine(path, line string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
@@ -241,23 +229,6 @@ func appendLine(path, line string) error {
 }
 
 func quiet(ctx context.Context, name string, args ...string) error {
-	_, err := timed(ctx, nil, name, args...)
+	_, err := measure.Run(ctx, nil, name, args...)
 	return err
-}
-
-// timed runs a program and returns what it cost; its output goes into the error.
-func timed(ctx context.Context, env []string, name string, args ...string) (cost, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env = append(os.Environ(), env...)
-	start := time.Now()
-	out, err := cmd.CombinedOutput()
-	c := cost{wall: time.Since(start)}
-	if s := cmd.ProcessState; s != nil {
-		c.cpu = s.UserTime() + s.SystemTime()
-		c.peak = peakOf(s)
-	}
-	if err != nil {
-		return c, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
-	}
-	return c, nil
 }

@@ -1,72 +1,20 @@
+//go:build linux
+
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"github.com/syncfs/syncfs/tests/bench/measure"
 )
-
-func peakOf(s *os.ProcessState) int64 {
-	if u, ok := s.SysUsage().(*syscall.Rusage); ok {
-		return u.Maxrss * 1024
-	}
-	return 0
-}
-
-// peakOfPid reads the peak resident memory of a running process.
-func peakOfPid(pid int) int64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			n, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return n * 1024
-		}
-	}
-	return 0
-}
-
-func sizeOf(dir string) (int64, error) {
-	var total int64
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			total += info.Size()
-		}
-		return err
-	})
-	return total, err
-}
-
-// waitFor polls until ok, for at most a minute.
-func waitFor(what string, ok func() bool) error {
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if ok() {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s did not come", what)
-}
-
-func mounted(dir string) bool {
-	data, err := os.ReadFile("/proc/self/mounts")
-	return err == nil && bytes.Contains(data, []byte(" "+dir+" "))
-}
 
 // syncfs runs the real thing: a server on loopback, an agent that keeps the
 // input as a folder (watched, not mounted, so that it is compared with tools
@@ -100,33 +48,33 @@ func (s *syncfs) start(args ...string) (*exec.Cmd, error) {
 	return cmd, cmd.Start()
 }
 
-func (s *syncfs) First(ctx context.Context, src string) (cost, error) {
+func (s *syncfs) First(ctx context.Context, src string) (measure.Cost, error) {
 	if err := os.MkdirAll(filepath.Join(s.dir, "home"), 0o700); err != nil {
-		return cost{}, err
+		return measure.Cost{}, err
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return cost{}, err
+		return measure.Cost{}, err
 	}
 	addr := l.Addr().String()
 	l.Close()
 	s.url = "http://" + addr
 	if s.server, err = s.start("serve", "--data", filepath.Join(s.dir, "server"), "--listen", addr, "--key", "bench"); err != nil {
-		return cost{}, err
+		return measure.Cost{}, err
 	}
-	if err := waitFor("the server", func() bool { c, err := net.Dial("tcp", addr); return err == nil && c.Close() == nil }); err != nil {
-		return cost{}, err
+	if err := measure.WaitFor("the server", func() bool { c, err := net.Dial("tcp", addr); return err == nil && c.Close() == nil }); err != nil {
+		return measure.Cost{}, err
 	}
-	if _, err := timed(ctx, s.env, s.bin, "init", s.url, "--key", "bench"); err != nil {
-		return cost{}, err
+	if _, err := measure.Run(ctx, s.env, s.bin, "init", s.url, "--key", "bench"); err != nil {
+		return measure.Cost{}, err
 	}
 	if err := s.startAgent(); err != nil {
-		return cost{}, err
+		return measure.Cost{}, err
 	}
 	return s.counted(func() error {
-		_, err := timed(ctx, s.env, s.bin, "add", src, "--name", "bench", "--no-mount")
+		_, err := measure.Run(ctx, s.env, s.bin, "add", src, "--name", "bench", "--no-mount")
 		if err == nil {
-			_, err = timed(ctx, s.env, s.bin, "flush", "bench", "--timeout", "600s")
+			_, err = measure.Run(ctx, s.env, s.bin, "flush", "bench", "--timeout", "600s")
 		}
 		return err
 	})
@@ -134,31 +82,31 @@ func (s *syncfs) First(ctx context.Context, src string) (cost, error) {
 
 // Again restarts the agent, so that it has to look for what changed: a scan
 // and not what it saw happen.
-func (s *syncfs) Again(ctx context.Context, _ string) (cost, error) {
+func (s *syncfs) Again(ctx context.Context, _ string) (measure.Cost, error) {
 	if err := s.stopAgent(); err != nil {
-		return cost{}, err
+		return measure.Cost{}, err
 	}
 	return s.counted(func() error {
 		if err := s.startAgent(); err != nil {
 			return err
 		}
-		_, err := timed(ctx, s.env, s.bin, "flush", "bench", "--timeout", "600s")
+		_, err := measure.Run(ctx, s.env, s.bin, "flush", "bench", "--timeout", "600s")
 		return err
 	})
 }
 
-func (s *syncfs) counted(f func() error) (cost, error) {
+func (s *syncfs) counted(f func() error) (measure.Cost, error) {
 	start := time.Now()
 	err := f()
-	return cost{wall: time.Since(start), peak: peakOfPid(s.agent.Process.Pid)}, err
+	return measure.Cost{Wall: time.Since(start), Peak: measure.PeakOf(s.agent.Process.Pid)}, err
 }
 
 func (s *syncfs) startAgent() (err error) {
 	if s.agent, err = s.start("agent"); err != nil {
 		return err
 	}
-	return waitFor("the agent", func() bool {
-		_, err := timed(context.Background(), s.env, s.bin, "status", "--json")
+	return measure.WaitFor("the agent", func() bool {
+		_, err := measure.Run(context.Background(), s.env, s.bin, "status", "--json")
 		return err == nil
 	})
 }
@@ -174,16 +122,16 @@ func (s *syncfs) stopAgent() error {
 }
 
 // Restore fetches the folder on a second machine that has nothing cached.
-func (s *syncfs) Restore(ctx context.Context, dst string) (cost, error) {
+func (s *syncfs) Restore(ctx context.Context, dst string) (measure.Cost, error) {
 	home := filepath.Join(s.dir, "home2")
 	env := append(s.env, "HOME="+home)
 	if err := os.MkdirAll(home, 0o700); err != nil {
-		return cost{}, err
+		return measure.Cost{}, err
 	}
-	if _, err := timed(ctx, env, s.bin, "connect", s.url, "--key", "bench"); err != nil {
-		return cost{}, err
+	if _, err := measure.Run(ctx, env, s.bin, "connect", s.url, "--key", "bench"); err != nil {
+		return measure.Cost{}, err
 	}
-	return timed(ctx, env, s.bin, "restore", "bench:@latest", "--target", dst)
+	return measure.Run(ctx, env, s.bin, "restore", "bench:@latest", "--target", dst)
 }
 
 func (s *syncfs) Mount(ctx context.Context) (string, error) {
@@ -193,7 +141,7 @@ func (s *syncfs) Mount(ctx context.Context) (string, error) {
 	if err := errors.Join(os.MkdirAll(home, 0o700), os.MkdirAll(mnt, 0o700)); err != nil {
 		return "", err
 	}
-	if _, err := timed(ctx, env, s.bin, "connect", s.url, "--key", "bench"); err != nil {
+	if _, err := measure.Run(ctx, env, s.bin, "connect", s.url, "--key", "bench"); err != nil {
 		return "", err
 	}
 	old := s.env
@@ -204,7 +152,7 @@ func (s *syncfs) Mount(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if err := waitFor("the mount", func() bool { return mounted(mnt) }); err != nil {
+	if err := measure.WaitFor("the mount", func() bool { return measure.Mounted(mnt) }); err != nil {
 		return "", err
 	}
 	// As with the others: a fixed version, not the root, which follows the folder.
@@ -217,9 +165,9 @@ func (s *syncfs) Unmount() error {
 	return err
 }
 
-func (s *syncfs) Size() (int64, error) { return sizeOf(filepath.Join(s.dir, "server")) }
+func (s *syncfs) Size() (int64, error) { return measure.SizeOf(filepath.Join(s.dir, "server")) }
 
-func (s *syncfs) Server() int64 { return peakOfPid(s.server.Process.Pid) }
+func (s *syncfs) Server() int64 { return measure.PeakOf(s.server.Process.Pid) }
 
 func (s *syncfs) Close() error {
 	err := s.stopAgent()
@@ -235,7 +183,7 @@ type external struct {
 	name, dir           string
 	env                 []string
 	init, backup, mount []string
-	restore             func(ctx context.Context, dst string) (cost, error)
+	restore             func(ctx context.Context, dst string) (measure.Cost, error)
 	newest              func(mnt, src string) (string, error)
 	src                 string
 	mounting            *exec.Cmd
@@ -243,20 +191,22 @@ type external struct {
 
 func (e *external) Name() string { return e.name }
 
-func (e *external) First(ctx context.Context, src string) (cost, error) {
+func (e *external) First(ctx context.Context, src string) (measure.Cost, error) {
 	e.src = src
-	if _, err := timed(ctx, e.env, e.init[0], e.init[1:]...); err != nil {
-		return cost{}, err
+	if _, err := measure.Run(ctx, e.env, e.init[0], e.init[1:]...); err != nil {
+		return measure.Cost{}, err
 	}
 	return e.Again(ctx, src)
 }
 
-func (e *external) Again(ctx context.Context, src string) (cost, error) {
+func (e *external) Again(ctx context.Context, src string) (measure.Cost, error) {
 	args := append([]string(nil), e.backup[1:]...)
-	return timed(ctx, e.env, e.backup[0], append(args, src)...)
+	return measure.Run(ctx, e.env, e.backup[0], append(args, src)...)
 }
 
-func (e *external) Restore(ctx context.Context, dst string) (cost, error) { return e.restore(ctx, dst) }
+func (e *external) Restore(ctx context.Context, dst string) (measure.Cost, error) {
+	return e.restore(ctx, dst)
+}
 
 func (e *external) Mount(context.Context) (string, error) {
 	mnt := filepath.Join(e.dir, "mnt")
@@ -268,19 +218,19 @@ func (e *external) Mount(context.Context) (string, error) {
 	if err := e.mounting.Start(); err != nil {
 		return "", err
 	}
-	if err := waitFor("the mount", func() bool { return mounted(mnt) }); err != nil {
+	if err := measure.WaitFor("the mount", func() bool { return measure.Mounted(mnt) }); err != nil {
 		return "", err
 	}
 	return e.newest(mnt, e.src)
 }
 
 func (e *external) Unmount() error {
-	_, err := timed(context.Background(), nil, "umount", filepath.Join(e.dir, "mnt"))
+	_, err := measure.Run(context.Background(), nil, "umount", filepath.Join(e.dir, "mnt"))
 	_ = e.mounting.Wait()
 	return err
 }
 
-func (e *external) Size() (int64, error) { return sizeOf(filepath.Join(e.dir, "repo")) }
+func (e *external) Size() (int64, error) { return measure.SizeOf(filepath.Join(e.dir, "repo")) }
 func (e *external) Server() int64        { return 0 }
 func (e *external) Close() error         { return nil }
 
@@ -291,9 +241,9 @@ func newRestic(dir string) tool {
 	e.init = []string{"restic", "init", "--repository-version", "2"}
 	e.backup = []string{"restic", "backup", "-q"}
 	e.mount = []string{"restic", "mount", "-q"}
-	e.restore = func(ctx context.Context, dst string) (cost, error) {
+	e.restore = func(ctx context.Context, dst string) (measure.Cost, error) {
 		tmp := dst + ".restic"
-		c, err := timed(ctx, e.env, "restic", "restore", "-q", "latest", "--target", tmp)
+		c, err := measure.Run(ctx, e.env, "restic", "restore", "-q", "latest", "--target", tmp)
 		if err != nil {
 			return c, err
 		}
@@ -310,12 +260,12 @@ func newBorg(dir string) tool {
 	e.init = []string{"borg", "init", "-e", "repokey-blake2", repo}
 	e.backup = []string{"borg", "create", "-C", "zstd,1", repo + "::{now:%Y%m%d%H%M%S.%f}"}
 	e.mount = []string{"borg", "mount", "-f", "--last", "1", repo}
-	e.restore = func(ctx context.Context, dst string) (cost, error) {
+	e.restore = func(ctx context.Context, dst string) (measure.Cost, error) {
 		tmp := dst + ".borg"
 		if err := os.MkdirAll(tmp, 0o700); err != nil {
-			return cost{}, err
+			return measure.Cost{}, err
 		}
-		c, err := timed(ctx, e.env, "sh", "-c", `cd "$0" && borg extract "$1::$(borg list --last 1 --short "$1")"`, tmp, repo)
+		c, err := measure.Run(ctx, e.env, "sh", "-c", `cd "$0" && borg extract "$1::$(borg list --last 1 --short "$1")"`, tmp, repo)
 		if err != nil {
 			return c, err
 		}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/syncfs/syncfs/fs"
 	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/tests/bench/measure"
 )
 
 func main() {
@@ -90,7 +91,7 @@ func compare(dir string, rounds int, work load, only string) error {
 	for round := range rounds {
 		for _, s := range systems {
 			fmt.Fprintf(os.Stderr, "\rround %d of %d: %-20s", round+1, rounds, s.name)
-			rates, err := measure(s, filepath.Join(dir, s.name), work)
+			rates, err := oneRound(s, filepath.Join(dir, s.name), work)
 			if err != nil {
 				return fmt.Errorf("%s: %w", s.name, err)
 			}
@@ -107,7 +108,7 @@ func compare(dir string, rounds int, work load, only string) error {
 }
 
 func report(systems []system, rates map[string]map[string][]float64) error {
-	fmt.Printf("%s, %d processors; the bare disk's rate, then shares of it (median of all rounds)\n\n", kernel(), runtime.NumCPU())
+	fmt.Printf("%s, %d processors; the bare disk's rate, then shares of it (median of all rounds)\n\n", measure.Kernel(), runtime.NumCPU())
 	w := tabwriter.NewWriter(os.Stdout, 2, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(w, "\tdisk\t")
 	for _, s := range systems[1:] {
@@ -115,17 +116,12 @@ func report(systems []system, rates map[string]map[string][]float64) error {
 	}
 	fmt.Fprintln(w)
 	for _, op := range operations {
-		bare := median(rates["disk"][op.name])
+		bare := measure.Median(rates["disk"][op.name])
 		fmt.Fprintf(w, "%s\t%.0f %s\t", op.name, bare, op.unit)
 		for _, s := range systems[1:] {
-			fmt.Fprintf(w, "%.2f\t", median(rates[s.name][op.name])/bare)
+			fmt.Fprintf(w, "%.2f\t", measure.Median(rates[s.name][op.name])/bare)
 		}
 		fmt.Fprintln(w)
 	}
 	return w.Flush()
-}
-
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
 }

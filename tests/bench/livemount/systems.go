@@ -141,11 +141,3 @@ func profile(path string) (stop func(), err error) {
 	}
 	return func() { pprof.StopCPUProfile(); f.Close() }, nil
 }
-
-func kernel() string {
-	var u unix.Utsname
-	if err := unix.Uname(&u); err != nil {
-		return "Linux"
-	}
-	return "Linux " + unix.ByteSliceToString(u.Release[:])
-}

@@ -49,8 +49,8 @@ func name(dir string, i int) string {
 	return dir + "/" + strconv.Itoa(i/perDir) + "/file-" + strconv.Itoa(i)
 }
 
-// measure runs all operations once on a fresh start of s.
-func measure(s system, dir string, l load) (rates map[string]float64, err error) {
+// oneRound runs all operations once on a fresh start of s.
+func oneRound(s system, dir string, l load) (rates map[string]float64, err error) {
 	below, mnt := filepath.Join(dir, "below"), filepath.Join(dir, "mnt")
 	for _, d := range []string{below, mnt} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
