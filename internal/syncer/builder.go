@@ -10,14 +10,13 @@ import (
 // Times of rounds.
 const (
 	quiet       = 10 * time.Millisecond // several requests of one save become one round
-	minInterval = time.Second           // between the starts of two rounds
+	minInterval = time.Second           // between the starts of two rounds, as long as it goes on
 	retryMin    = time.Second           // after something failed
 	retryMax    = time.Minute
 )
 
-// runBuilder takes snapshots: at once after quiet, then at most every second
-// and not more often than a round takes. While the remote cannot keep up it
-// takes only what has rested.
+// runBuilder takes snapshots: at once after quiet, then at the pace's. While the
+// remote cannot keep up it takes only what has rested.
 func (s *Syncer) runBuilder(ctx context.Context) error {
 	// At a first attach the remote's tree comes first: a snapshot of what is
 	// already the same there would say nothing.
@@ -33,6 +32,7 @@ func (s *Syncer) runBuilder(ctx context.Context) error {
 		kick(s.build)
 	}
 	var next time.Time // the earliest start of another round
+	pace := pace{interval: minInterval}
 	var again time.Duration
 	for {
 		var timer <-chan time.Time
@@ -60,7 +60,7 @@ func (s *Syncer) runBuilder(ctx context.Context) error {
 		if made {
 			// A look that found nothing new costs nobody anything: the next
 			// change is a first one after quiet all the same.
-			next = start.Add(max(minInterval, time.Since(start)))
+			next = pace.next(start, time.Since(start))
 		}
 	}
 }

@@ -80,7 +80,9 @@ func (s *Syncer) Status() Status {
 }
 
 func (s *Syncer) stateLocked(st Status) State {
-	behind := st.PendingFiles > 0 || st.Queued > 0 || st.Waiting > 0 || st.Activity.Stage != "" || !s.attached
+	// What others have committed and is not here yet is on its way as well.
+	ahead := s.head != nil && !s.head.Snapshot.IsZero() && s.head.Snapshot != s.base.Snapshot
+	behind := st.PendingFiles > 0 || st.Queued > 0 || st.Waiting > 0 || st.Activity.Stage != "" || !s.attached || ahead
 	switch {
 	case !st.ready:
 		return Starting
