@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/syncfs/syncfs/internal/disk"
 	"github.com/syncfs/syncfs/versions"
@@ -150,6 +152,10 @@ type Applied struct {
 	Path  string
 	Entry *versions.Entry
 	Sig   disk.Sig
+	From  string // where the step moved it from; "": nowhere
+	// Within: it came inside a directory that was placed or moved whole, so
+	// nothing tells of it alone.
+	Within bool
 }
 
 // Applied records that path now holds e, put there by our own applier (nil: it
@@ -172,6 +178,7 @@ func (f *Folder) Applied(changes []Applied) error {
 	}
 	slices.Sort(dirs)
 	gone, fresh := f.appliedDirs(changes)
+	came := slices.Collect(maps.Keys(fresh))
 	err := f.updateRecords(func(set func(string, []byte) error) error {
 		for _, dir := range dirs {
 			if dir == rootKey || gone[dir] {
@@ -203,6 +210,9 @@ func (f *Folder) Applied(changes []Applied) error {
 		return fmt.Errorf("record what was applied: %w", err)
 	}
 	f.appliedMarks(changes, dirs)
+	for _, dir := range came {
+		f.watchApplied(dir)
+	}
 	return nil
 }
 
@@ -324,10 +334,11 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 		if c.Entry != nil {
 			f.skipped.taken(c.Path)
 		}
-		f.explain(c.Path, now)
-		if r, ok := f.explained[c.Path]; ok {
-			r.applied = &changes[i]
-			f.explained[c.Path] = r
+		if !c.Within {
+			f.explainApplied(&changes[i], now)
+		}
+		if c.From != "" {
+			f.names.moved(c.From, c.Path)
 		}
 		if c.Entry != nil && c.Entry.Kind == versions.Dir {
 			f.dirty.node(c.Path).relist = true
@@ -357,6 +368,19 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 	}
 	if len(f.skipped.rules) > 0 {
 		f.poke()
+	}
+}
+
+// explainApplied is explain for what the applier did; with mu held.
+func (f *Folder) explainApplied(c *Applied, now time.Time) {
+	f.explain(c.Path, now)
+	if r, ok := f.explained[c.Path]; ok {
+		r.applied = c
+		f.explained[c.Path] = r
+	}
+	if r, ok := f.explained[c.From]; ok && c.From != "" {
+		r.to = c.Path
+		f.explained[c.From] = r
 	}
 }
 
@@ -459,11 +483,4 @@ func (f *Folder) Unchanged(path string) error {
 }
 
 // doubt makes dirty what is recorded without certainty.
-func (f *Folder) doubt(path string) {
-	f.mu.Lock()
-	fresh := f.mark(path, false, f.o.Now())
-	f.mu.Unlock()
-	if fresh {
-		f.poke()
-	}
-}
+func (f *Folder) doubt(path string) { f.markFresh(path, false) }

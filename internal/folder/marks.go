@@ -196,6 +196,25 @@ func (s *marks) move(from, to string, touched bool, now time.Time) {
 	gone.self, gone.touched, gone.written = true, true, true
 }
 
+// moveBelow gives what is marked below from, not from itself, its new path; it
+// tells whether there was anything.
+func (s *marks) moveBelow(from, to string) bool {
+	m := s.find(from)
+	if m == nil || len(m.below) == 0 {
+		return false
+	}
+	s.n -= count(m.below)
+	s.size -= sizes(m.below)
+	t := &marks{}
+	t.node(to).below = m.below
+	m.below = nil
+	if m.empty() && from != "" {
+		s.cut(from)
+	}
+	s.merge(t)
+	return true
+}
+
 // cut takes the mark at path and all below out of the set; nil if there is
 // none.
 func (s *marks) cut(path string) *mark {

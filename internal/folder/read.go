@@ -147,7 +147,8 @@ func (b *build) file(ctx context.Context, j *job, torn bool) (versions.Entry, di
 	if !isFile(st.Sig) {
 		return fail(syscall.ENXIO)
 	}
-	if b.o.Rested && !b.must(j) && b.age(j.mark, &st.Sig) < b.f.o.Settle {
+	// What was only renamed need not rest: it would be nowhere for that long.
+	if b.o.Rested && !b.must(j) && !j.renamed(st) && b.age(j.mark, &st.Sig) < b.f.o.Settle {
 		return fail(errYoung)
 	}
 	quiet := file.Quiet()
@@ -181,6 +182,11 @@ func (b *build) file(ctx context.Context, j *job, torn bool) (versions.Entry, di
 	return e, st.Sig, e.Validate()
 }
 
+// renamed tells whether st is a file that was recorded elsewhere, as it was.
+func (j *job) renamed(st disk.Stat) bool {
+	return j.origin != nil && j.origin.sig.Ino == st.Ino && j.origin.sig.Size == st.Size && j.origin.sig.MTime == st.MTime
+}
+
 // settle prepares a file that is being written: stores through a mapping do not
 // move its times until what is dirty of it was synced.
 func (b *build) settle(file *disk.File, st disk.Stat) (versions.Entry, disk.Stat, []disk.Note, error) {
@@ -194,7 +200,7 @@ func (b *build) settle(file *disk.File, st disk.Stat) (versions.Entry, disk.Stat
 
 // content stores a file's bytes, unless they are known.
 func (b *build) content(ctx context.Context, j *job, file *disk.File, st disk.Stat) (versions.Entry, error) {
-	if j.origin != nil && j.origin.sig.Ino == st.Ino && j.origin.sig.Size == st.Size && j.origin.sig.MTime == st.MTime {
+	if j.renamed(st) {
 		return j.origin.entry()
 	}
 	if st.Size == 0 {

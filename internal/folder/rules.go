@@ -189,6 +189,20 @@ func (s *skipped) holds(path string) bool {
 	return false
 }
 
+// HoldsKeptOut tells whether rules keep something out of dir or a directory below.
+func (f *Folder) HoldsKeptOut(dir string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, set := range []map[string]bool{f.skipped.dirs, f.skipped.in} {
+		for d := range set {
+			if d == dir || strings.HasPrefix(d, dir+"/") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // taken notes that path is in the tree, and so is what it lies in.
 func (s *skipped) taken(path string) {
 	if len(s.dirs) == 0 {

@@ -223,10 +223,13 @@ func (f *Folder) happened(list []event) {
 				explained = false
 				fresh = f.mark(e.from, false, now) || fresh
 				fresh = f.mark(e.path, true, now) || fresh
+			default:
+				// A program may have been there just before the applier.
+				fresh = f.dirty.moveBelow(e.from, e.path) || fresh
 			}
 		case explained && r.applied != nil:
 			// Under the lock: who changes it after this look marks it after it.
-			if !e.written && (f.stands(*r.applied) || e.path == "" && f.rootStands(*r.applied)) {
+			if !e.written && (f.stands(*r.applied) || f.came(e, *r.applied) || e.path == "" && f.rootStands(*r.applied)) {
 				continue
 			}
 			fresh = f.mark(e.path, e.deep, now) || fresh

@@ -37,10 +37,8 @@ type applier struct {
 	linkSig map[[16]byte]disk.Sig // what each of them is, as far as we put it there
 	left    []string              // what could not be done now: changed or open here
 	failed  *unapplied            // what could not be done at all; nil: nothing
-	// untracked are paths that leave the tree and stay on this disk.
-	untracked map[string]bool
-	done      Activity
-	news      news
+	done    Activity
+	news    news
 }
 
 // apply brings the folder's tree to to by plan p, as far as programs here let
@@ -57,18 +55,13 @@ func (s *Syncer) apply(ctx context.Context, p *plan, to versions.Entry, at versi
 	s.gateDirs(p)
 	defer s.gateDirs(nil)
 	defer s.activity(Activity{})
-	if len(p.gone)+len(p.giveWay) > 0 {
-		s.mu.Lock()
-		base := s.base.Instant
-		s.mu.Unlock()
-		if a.untracked, err = s.untrackedSince(base); err != nil {
-			return nil, err
-		}
-	}
 	if err := a.findLinks(ctx, to); err != nil {
 		return nil, err
 	}
 	if err := a.remove(ctx, p.giveWay); err != nil {
+		return nil, err
+	}
+	if err := a.move(ctx); err != nil {
 		return nil, err
 	}
 	for rest := p.changes; len(rest) > 0; {
@@ -109,7 +102,7 @@ func (s *Syncer) newApplier(p *plan) *applier {
 		options: disk.CreateOptions{Owner: os.Geteuid() == 0, Owners: s.o.Owners},
 		done: Activity{
 			Stage: "apply", TotalBytes: p.bytes,
-			TotalFiles: int64(len(p.changes) + len(p.gone) + len(p.giveWay)),
+			TotalFiles: int64(len(p.parents) + len(p.moves) + len(p.changes) + len(p.gone) + len(p.giveWay)),
 		},
 	}
 }
@@ -126,6 +119,9 @@ type stagedChange struct {
 // batch stages the content of some changes, makes it durable, and makes the
 // changes visible.
 func (a *applier) batch(ctx context.Context, changes []versions.Change) (err error) {
+	if len(changes) == 0 {
+		return nil
+	}
 	list := a.prepare(changes)
 	defer func() {
 		// What is staged for a new name and has not got it is ours alone. Of
@@ -174,8 +170,8 @@ func (a *applier) batch(ctx context.Context, changes []versions.Change) (err err
 		return err
 	}
 	a.s.o.Hook("staged")
-	// Directories come first and are recorded at once: what the watch tells of
-	// them must be explained before anything is put into them.
+	// Directories come first and are recorded before anything is put into them:
+	// what the watch tells of them must be explained by then.
 	isDir := func(c stagedChange) bool { return c.New.Kind == versions.Dir }
 	if err := a.show(ctx, list, isDir); err != nil {
 		return err
@@ -206,16 +202,26 @@ func (a *applier) prepare(changes []versions.Change) []stagedChange {
 // show makes those changes of a batch visible that which picks, and records
 // them.
 func (a *applier) show(ctx context.Context, list []stagedChange, which func(stagedChange) bool) (err error) {
-	applied := make([]folder.Applied, 0, len(list))
-	defer func() { // also what was done before an error
-		if len(applied) > 0 {
-			err = errors.Join(err, a.s.o.Disk.Applied(applied))
+	var applied []folder.Applied
+	fresh := map[string]bool{} // directories that are made and not recorded
+	record := func() error {
+		list := applied
+		applied, fresh = nil, map[string]bool{}
+		if len(list) == 0 {
+			return nil
 		}
-	}()
+		return a.s.o.Disk.Applied(list)
+	}
+	defer func() { err = errors.Join(err, record()) }() // also what was done before an error
 	for i := range list {
 		c := &list[i]
 		if !which(*c) {
 			continue
+		}
+		if fresh[parentOf(c.Path)] {
+			if err := record(); err != nil {
+				return err
+			}
 		}
 		err := a.visible(ctx, c)
 		if c.Old == nil && inTheWay(err) {
@@ -226,6 +232,7 @@ func (a *applier) show(ctx context.Context, list []stagedChange, which func(stag
 			if sig, err = a.s.readBack(*c); err == nil {
 				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig})
 				a.news.add(c.Change)
+				fresh[c.Path] = c.New.Kind == versions.Dir
 				if c.New.Link != [16]byte{} {
 					a.links[c.New.Link], a.linkSig[c.New.Link] = c.Path, sig
 				}

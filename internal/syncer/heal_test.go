@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // What was captured while there was no remote lies in the spool, and this disk
@@ -28,10 +29,21 @@ func TestWhatTheSpoolLosesIsReadAgain(t *testing.T) {
 			b.start()
 			together(t, a, b)
 			a.net.offline()
-			for _, name := range []string{"one", "dir/two", "dir/sub/three"} {
-				a.write(name, random(200_000))
+			// All at once, so that it is one version: the tree of one between
+			// could not be made again.
+			outside := filepath.Join(a.home, "outside")
+			for _, name := range []string{"one", "two", "sub/three", "small"} {
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(outside, name)), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(outside, name), []byte(random(200_000)), 0o644); err != nil {
+					t.Fatal(err)
+				}
 			}
-			a.write("dir/small", "small")
+			time.Sleep(2 * settle) // so that none of it is too young
+			if err := os.Rename(outside, filepath.Join(a.dir, "dir")); err != nil {
+				t.Fatal(err)
+			}
 			eventually(t, "it is captured", func() bool {
 				st := a.run.s.Status()
 				return st.Queued > 0 && st.PendingFiles == 0

@@ -11,9 +11,9 @@ const (
 // pace says when the next round may start. What goes on makes a round an
 // interval; the first few after quiet come sooner, so that a burst of changes (a
 // tree that is unpacked, or removed) is not cut into a round at its beginning
-// and one an interval later. Each interval of quiet
-// beyond the first earns one of them back. A
-// round never starts before as much time has passed as the last one took.
+// and one an interval later. Each interval of quiet beyond the first earns one
+// of them back. A round never starts before as much time has passed as the last
+// one took.
 type pace struct {
 	interval time.Duration // between rounds that go on
 	spent    int           // quick rounds since quiet

@@ -12,15 +12,20 @@ import (
 )
 
 // plan is what must happen to bring one tree to another, in the order in which
-// it happens: what gives way to another kind, what is new or changed (parents
-// first), what is gone (children first), and at the end the attributes of
-// directories, whose times all else moves (children first).
+// it happens: what gives way to another kind, what only has another path, what
+// is new or changed (parents first), what is gone (children first), and at the
+// end the attributes of directories, whose times all else moves (children
+// first).
 type plan struct {
 	giveWay []versions.Change
+	parents []versions.Change // new directories that moves lead into
+	moves   []move
 	changes []versions.Change
 	gone    []versions.Change
 	dirs    []dirMeta
 	bytes   int64 // of content that is needed
+
+	untracked map[string]bool // paths that leave the tree and stay on this disk
 }
 
 // dirMeta is a directory that exists in the end, and what it shall be.
@@ -31,22 +36,17 @@ type dirMeta struct {
 
 // empty tells that there is nothing to do.
 func (p *plan) empty() bool {
-	return len(p.giveWay)+len(p.changes)+len(p.gone)+len(p.dirs) == 0
+	return len(p.giveWay)+len(p.moves)+len(p.changes)+len(p.gone)+len(p.dirs) == 0
 }
 
 // makePlan compares from with to.
 func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, error) {
 	p := &plan{}
-	touched := map[string]bool{}               // directories whose times our steps move
 	known := map[string]versions.Entry{"": to} // directories of to that the comparison told of
 	replaced := ""                             // below this path everything gives way first
 	err := s.o.Trees.Diff(ctx, from, to, func(c versions.Change) error {
-		if c.Path != "" {
-			touched[parentOf(c.Path)] = true
-		}
 		if c.New != nil && c.New.Kind == versions.Dir {
 			known[c.Path] = *c.New
-			touched[c.Path] = true
 		}
 		below := replaced != "" && strings.HasPrefix(c.Path, replaced+"/")
 		switch {
@@ -68,12 +68,46 @@ func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, 
 	}
 	slices.Reverse(p.giveWay)
 	slices.Reverse(p.gone)
+	if len(p.gone)+len(p.giveWay) > 0 {
+		s.mu.Lock()
+		base := s.base.Instant
+		s.mu.Unlock()
+		if p.untracked, err = s.untrackedSince(base); err != nil {
+			return nil, err
+		}
+	}
+	if !s.moveless && len(p.untracked) == 0 {
+		p.findMoves(s.o.Disk.HoldsKeptOut)
+	}
 	for _, c := range p.changes {
 		if needsContent(c) {
 			p.bytes += c.New.Size
 		}
 	}
-	return p, s.planDirs(ctx, p, touched, known, to)
+	return p, s.planDirs(ctx, p, p.touched(), known, to)
+}
+
+// touched are the directories whose times our steps move.
+func (p *plan) touched() map[string]bool {
+	dirs := map[string]bool{}
+	add := func(c versions.Change) {
+		if c.Path != "" {
+			dirs[parentOf(c.Path)] = true
+		}
+		if c.New != nil && c.New.Kind == versions.Dir {
+			dirs[c.Path] = true
+		}
+	}
+	for _, list := range [][]versions.Change{p.giveWay, p.parents, p.changes, p.gone} {
+		for _, c := range list {
+			add(c)
+		}
+	}
+	for _, m := range p.moves {
+		add(m.Change)
+		dirs[parentOf(m.from)] = true
+	}
+	return dirs
 }
 
 // planDirs finds the entries of all directories that are touched and stay.

@@ -27,7 +27,8 @@ type Syncer struct {
 
 	// tree is held while the folder's tree is built or changed by us: a build
 	// must not see half of what an apply does. It is taken before mu.
-	tree sync.Mutex
+	tree     sync.Mutex
+	moveless bool // a rename could not be made: the next apply makes none; guarded by tree
 
 	rounds reconcile.Rounds // what was deleted here lately; with tree held
 

@@ -282,7 +282,7 @@ func (s *Syncer) mergedUntracked(ctx context.Context, base versions.Instant, roo
 
 // stays tells whether a path that is gone from the tree stays on this disk: it
 // was untracked, not deleted.
-func (a *applier) stays(path string) bool { return within(a.untracked, path) }
+func (a *applier) stays(path string) bool { return within(a.plan.untracked, path) }
 
 // Verdict is what the rules say of one path now.
 func (s *Syncer) Verdict(path string) (folder.Verdict, error) { return s.o.Disk.Verdict(path) }
