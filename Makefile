@@ -7,6 +7,9 @@ export GOTOOLCHAIN ?= auto
 RACE = ./internal/store/... ./internal/syncer/... ./internal/folder/... ./internal/agent/... ./remote/... ./fs/...
 FUZZTIME ?= 30s
 
+# How many random sequences of machines that sync a soak goes through.
+SEQUENCES ?= 20000
+
 .PHONY: build run test race fuzz soak bench check lint fmt cross clean
 
 build:
@@ -31,9 +34,11 @@ fuzz:
 	@scripts/deps.sh build
 	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
 
-# Hundreds of crashes and power cuts: hours.
+# Millions of random merges, sequences of machines, crashes and power cuts: hours.
 soak:
 	@scripts/deps.sh test
+	scripts/test.sh -timeout 12h -count 1 ./internal/reconcile -rapid.checks 1000000
+	scripts/test.sh -timeout 12h -count 1 ./internal/syncer -run 'TestRandomWork' -sequences $(SEQUENCES) -first-sequence 1000
 	SYNCFS_SOAK=1 scripts/test.sh -timeout 12h -count 1 ./tests/...
 
 bench:

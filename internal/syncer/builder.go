@@ -11,7 +11,6 @@ import (
 const (
 	quiet       = 10 * time.Millisecond // several requests of one save become one round
 	minInterval = time.Second           // between the starts of two rounds, as long as it goes on
-	retryMin    = time.Second           // after something failed
 	retryMax    = time.Minute
 )
 
@@ -32,7 +31,7 @@ func (s *Syncer) runBuilder(ctx context.Context) error {
 		kick(s.build)
 	}
 	var next time.Time // the earliest start of another round
-	pace := pace{interval: minInterval}
+	pace := pace{interval: s.o.Interval}
 	var again time.Duration
 	for {
 		var timer <-chan time.Time
@@ -123,11 +122,12 @@ func (s *Syncer) backoff() time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.status.buildFailures++
-	return backoff(s.status.buildFailures)
+	return s.after(s.status.buildFailures)
 }
 
-func backoff(failures int) time.Duration {
-	return min(retryMin<<min(failures-1, 10), retryMax)
+// after is how long to wait after so many failures in a row.
+func (s *Syncer) after(failures int) time.Duration {
+	return min(s.o.Interval<<min(failures-1, 10), retryMax)
 }
 
 // behind tells that the remote does not keep up: offline, or busy with an

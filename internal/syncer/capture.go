@@ -152,17 +152,25 @@ func (s *Syncer) isAttached() bool {
 // mine tells whether root holds anything that is worth a snapshot: it differs
 // from the tip, and not only by what an unfinished apply has put there.
 func (s *Syncer) mine(ctx context.Context, root, tip versions.Entry) (bool, error) {
-	if root.IsZero() || versions.Equal(root, tip) {
-		return false, nil
-	}
 	s.mu.Lock()
 	mix, mixed := s.mixtureLocked()
-	queued := len(s.queue.entries) > 0
+	mixed = mixed && len(s.queue.entries) == 0
 	s.mu.Unlock()
-	if !mixed || queued {
+	remotes := []versions.Entry(nil)
+	if mixed {
+		tip, remotes = mix.from, append(remotes, mix.to)
+	}
+	switch {
+	case root.IsZero(), versions.Equal(root, tip):
+		return false, nil
+	case tip.IsZero() && !mixed:
 		return true, nil
 	}
-	return s.ours(ctx, tip, root, mix.from, mix.to)
+	mine, err := s.ours(ctx, tip, root, remotes...)
+	if offline(err) { // what it is compared with is not here: a snapshot too many says no wrong
+		return true, nil
+	}
+	return mine, err
 }
 
 // record makes built what later builds compare with, once its chunks are

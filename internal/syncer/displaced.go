@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
-	"time"
 
 	"github.com/syncfs/syncfs/internal/atomicfile"
 	"github.com/syncfs/syncfs/internal/disk"
@@ -130,7 +129,7 @@ func readDisplaced(dir string) ([]displaced, error) {
 // runSweeper looks after displaced files until nobody uses them any more.
 func (s *Syncer) runSweeper(ctx context.Context) error {
 	for {
-		if sleep(ctx, time.Second) != nil {
+		if sleep(ctx, s.o.Interval) != nil {
 			return nil
 		}
 		s.mu.Lock()

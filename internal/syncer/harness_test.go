@@ -6,11 +6,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -41,6 +41,16 @@ type world struct {
 	keys   *seal.Keys
 	folder line.Folder
 	ahead  atomic.Int64 // nanoseconds that every machine's clock is ahead
+	server *server      // nil: machines reach mem without one
+	log    io.Writer    // nil: nobody reads it
+}
+
+// far is what a new machine syncs with.
+func (w *world) far() far {
+	if w.server == nil {
+		return w.mem
+	}
+	return w.server.client()
 }
 
 func newWorld(t testing.TB) *world {
@@ -50,6 +60,9 @@ func newWorld(t testing.TB) *world {
 		t.Fatal(err)
 	}
 	w := &world{t: t, mem: blob.NewMem(time.Now), keys: keys}
+	if testing.Verbose() {
+		w.log = os.Stderr
+	}
 	w.folder, err = line.New(w.mem, keys).Create(context.Background(), "docs", "sync")
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +102,7 @@ type running struct {
 
 func (w *world) machine(name string) *machine {
 	home := filepath.Join(w.t.TempDir(), name)
-	m := &machine{w: w, name: name, home: filepath.Join(home, "state"), dir: filepath.Join(home, "dir"), net: &network{Mem: w.mem}}
+	m := &machine{w: w, name: name, home: filepath.Join(home, "state"), dir: filepath.Join(home, "dir"), net: &network{far: w.far()}}
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		w.t.Fatal(err)
 	}
@@ -111,8 +124,8 @@ func (m *machine) tryStart() (err error) {
 	r := &running{cancel: cancel}
 	m.run = r
 	log := slog.New(slog.DiscardHandler)
-	if testing.Verbose() {
-		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("machine", m.name)
+	if m.w.log != nil {
+		log = slog.New(slog.NewTextHandler(m.w.log, &slog.HandlerOptions{Level: slog.LevelDebug})).With("machine", m.name)
 	}
 	path := func(name string) string { return filepath.Join(m.home, name) }
 	if err := os.MkdirAll(path("spool"), 0o700); err != nil {
@@ -223,6 +236,11 @@ func (m *machine) stop() {
 		return
 	}
 	m.run = nil
+	m.end(r)
+}
+
+// end closes everything of a run.
+func (m *machine) end(r *running) {
 	r.cancel()
 	r.work.Wait()
 	if r.plain != nil {
@@ -402,81 +420,6 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("it never came true: %s", what)
 		}
 		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-// same compares two trees.
-func same(t testing.TB, what string, got, want map[string]string) {
-	t.Helper()
-	if d := difference(got, want); d != "" {
-		t.Fatalf("%s:\n%s", what, d)
-	}
-}
-
-func difference(got, want map[string]string) string {
-	var out []string
-	for p, c := range want {
-		if g, ok := got[p]; !ok {
-			out = append(out, fmt.Sprintf("  %s is missing (%.30q)", p, c))
-		} else if g != c {
-			out = append(out, fmt.Sprintf("  %s is %.30q, want %.30q", p, g, c))
-		}
-	}
-	for p := range got {
-		if _, ok := want[p]; !ok {
-			out = append(out, fmt.Sprintf("  %s is too much (%.30q)", p, got[p]))
-		}
-	}
-	sort.Strings(out)
-	return strings.Join(out, "\n")
-}
-
-// together waits until machines hold the same tree and have nothing to send.
-func together(t testing.TB, machines ...*machine) {
-	t.Helper()
-	var why string
-	end := time.Now().Add(patience)
-	for {
-		why = apart(machines)
-		if why == "" {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("the machines do not come together:\n%s", why)
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-func apart(machines []*machine) string {
-	first := machines[0].tree()
-	for _, m := range machines {
-		if d := difference(m.tree(), first); d != "" {
-			return m.name + " against " + machines[0].name + ":\n" + d
-		}
-		if st := m.run.s.Status(); st.State != syncer.Safe {
-			return fmt.Sprintf("%s is %v: %d pending, %d queued, %v", m.name, st.State, st.PendingFiles, st.Queued, st.Err)
-		}
-	}
-	return ""
-}
-
-// onlyBy verifies that one machine alone has made snapshots.
-func onlyBy(t testing.TB, w *world, m *machine, host string) {
-	t.Helper()
-	list := w.records()
-	for i, r := range list {
-		if r.Host == host || i == 0 {
-			continue
-		}
-		t.Errorf("%s made snapshot %s, though it changed nothing", r.Host, r.Instant)
-		err := m.run.trees.Diff(context.Background(), list[i-1].Root, r.Root, func(c versions.Change) error {
-			t.Errorf("  %s: %+v, was %+v", c.Path, c.New, c.Old)
-			return nil
-		})
-		if err != nil {
-			t.Error(err)
-		}
 	}
 }
 

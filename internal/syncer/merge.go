@@ -81,9 +81,7 @@ func (s *Syncer) merge(ctx context.Context, head line.Folder) error {
 	}
 	s.o.Hook("committed")
 	s.tellMerge(plan, snap.Instant)
-	s.mu.Lock()
-	s.head, s.headRecord, s.learned = &next, nil, true
-	s.mu.Unlock()
+	s.setHead(next, true)
 	return s.settleMerged(ctx, tip, next)
 }
 

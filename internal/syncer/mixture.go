@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -115,5 +116,11 @@ func (s *Syncer) mergeBase(ctx context.Context, tip versions.Entry) (versions.En
 	if err != nil {
 		return versions.Entry{}, err
 	}
-	return s.o.Trees.Apply(ctx, mix.from, edits)
+	root, err := s.o.Trees.Apply(ctx, mix.from, edits)
+	if errors.Is(err, versions.ErrNotDir) {
+		// What was put below a directory that is another thing by now fits
+		// nowhere: it passes for a change, and is kept.
+		return mix.from, nil
+	}
+	return root, err
 }

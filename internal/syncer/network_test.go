@@ -9,15 +9,22 @@ import (
 	"github.com/syncfs/syncfs/internal/blob"
 )
 
+// far is what a machine syncs with.
+type far interface {
+	blob.Store
+	blob.Watcher
+}
+
 // network is the way of one machine to the remote, with faults.
 type network struct {
-	*blob.Mem
+	far // what it leads to
 
 	mu      sync.Mutex
 	down    error                                // every call fails with it
 	after   func(c blob.Commit, err error) error // changes the answer to a commit
 	full    bool                                 // nothing can be put
 	garbage bool                                 // what is read is damaged
+	asked   func()                               // called between the remote's answer about a head and its arrival
 	cut     context.CancelFunc                   // ends the event stream
 	commits int
 }
@@ -51,14 +58,14 @@ func (n *network) Put(ctx context.Context, name string, r io.ReaderAt, size int6
 	if full {
 		return blob.ErrFull
 	}
-	return n.Mem.Put(ctx, name, r, size)
+	return n.far.Put(ctx, name, r, size)
 }
 
 func (n *network) Get(ctx context.Context, name string, offset, length int64) (io.ReadCloser, error) {
 	if err := n.err(); err != nil {
 		return nil, err
 	}
-	r, err := n.Mem.Get(ctx, name, offset, length)
+	r, err := n.far.Get(ctx, name, offset, length)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err != nil || !n.garbage {
@@ -76,35 +83,42 @@ func (n *network) Stat(ctx context.Context, name string) (blob.Info, error) {
 	if err := n.err(); err != nil {
 		return blob.Info{}, err
 	}
-	return n.Mem.Stat(ctx, name)
+	return n.far.Stat(ctx, name)
 }
 
 func (n *network) List(ctx context.Context, prefix, after string, fn func(blob.Info) error) error {
 	if err := n.err(); err != nil {
 		return err
 	}
-	return n.Mem.List(ctx, prefix, after, fn)
+	return n.far.List(ctx, prefix, after, fn)
 }
 
 func (n *network) Delete(ctx context.Context, name string) error {
 	if err := n.err(); err != nil {
 		return err
 	}
-	return n.Mem.Delete(ctx, name)
+	return n.far.Delete(ctx, name)
 }
 
 func (n *network) Head(ctx context.Context, folder string) (blob.Head, error) {
 	if err := n.err(); err != nil {
 		return blob.Head{}, err
 	}
-	return n.Mem.Head(ctx, folder)
+	h, err := n.far.Head(ctx, folder)
+	n.mu.Lock()
+	asked := n.asked
+	n.mu.Unlock()
+	if asked != nil {
+		asked()
+	}
+	return h, err
 }
 
 func (n *network) ListHeads(ctx context.Context) ([]blob.Head, error) {
 	if err := n.err(); err != nil {
 		return nil, err
 	}
-	return n.Mem.ListHeads(ctx)
+	return n.far.ListHeads(ctx)
 }
 
 func (n *network) Commit(ctx context.Context, folder string, c blob.Commit) (blob.Head, error) {
@@ -118,7 +132,7 @@ func (n *network) Commit(ctx context.Context, folder string, c blob.Commit) (blo
 	if full {
 		return blob.Head{}, blob.ErrFull
 	}
-	h, err := n.Mem.Commit(ctx, folder, c)
+	h, err := n.far.Commit(ctx, folder, c)
 	if after != nil {
 		if aerr := after(c, err); aerr != nil {
 			return blob.Head{}, aerr
@@ -136,5 +150,5 @@ func (n *network) Watch(ctx context.Context, ready func(), fn func(blob.Event)) 
 	n.mu.Lock()
 	n.cut = cancel
 	n.mu.Unlock()
-	return n.Mem.Watch(ctx, ready, fn)
+	return n.far.Watch(ctx, ready, fn)
 }

@@ -50,6 +50,7 @@ type Options struct {
 	StateDir       string        // base and journal; plain files that cannot be rebuilt
 	QueueDir       string        // snapshots that wait for the remote
 	Settle         time.Duration // how long a file rests before it is captured; 0: one second
+	Interval       time.Duration // between two rounds, looks at displaced files, a failure and the next try; 0: one second
 
 	Root     *disk.Root
 	Disk     *folder.Folder
@@ -76,6 +77,9 @@ type Options struct {
 func (o *Options) fill() {
 	if o.Settle <= 0 {
 		o.Settle = time.Second
+	}
+	if o.Interval <= 0 {
+		o.Interval = minInterval
 	}
 	if o.Packs == nil {
 		o.Packs = &Packs{}

@@ -40,11 +40,11 @@ func (s *Syncer) pull(ctx context.Context, head line.Folder) (again bool, err er
 	}
 	ours := queued
 	if !ours {
-		remotes := []versions.Entry{head.Root}
+		since, remotes := base.Root, []versions.Entry{head.Root}
 		if mixed {
-			remotes = append(remotes, mix.from, mix.to)
+			since, remotes = mix.from, append(remotes, mix.to)
 		}
-		if ours, err = s.ours(ctx, base.Root, v.root, remotes...); err != nil {
+		if ours, err = s.ours(ctx, since, v.root, remotes...); err != nil {
 			return false, err
 		}
 	}
@@ -90,7 +90,9 @@ func (s *Syncer) ours(ctx context.Context, base, local versions.Entry, remotes .
 	}
 	changed := map[string]versions.Change{}
 	err := s.o.Trees.Diff(ctx, base, local, func(c versions.Change) error {
-		changed[c.Path] = c
+		if !incidental(c) {
+			changed[c.Path] = c
+		}
 		return nil
 	})
 	if err != nil {
@@ -120,6 +122,21 @@ func (s *Syncer) ours(ctx context.Context, base, local versions.Entry, remotes .
 		return true, nil
 	}
 	return false, nil
+}
+
+// incidental tells whether a change is none that a program made: a file has
+// rested since it was taken unrested, or belongs to another hard-link group than
+// the base says. A group loses its last other name when that leaves staging, and
+// gets another id where the records of it were lost. Such a change goes along
+// with the next one.
+func incidental(c versions.Change) bool {
+	if c.Old == nil || c.New == nil || c.Old.Link == [16]byte{} && c.New.Link != [16]byte{} {
+		return false
+	}
+	old := *c.Old
+	old.Link = c.New.Link
+	old.Unstable = old.Unstable && c.New.Unstable
+	return versions.Equal(old, *c.New)
 }
 
 // sameForUs tells whether local, which differs from both, differs in nothing
@@ -181,8 +198,13 @@ func (s *Syncer) follow(ctx context.Context, local, from versions.Entry, head li
 	s.mu.Lock()
 	s.status.Waiting = len(left)
 	s.mu.Unlock()
-	if len(left) > 0 {
-		return nil // the base stays: what is left is found again
+	if len(left) > 0 { // the base stays: what is left is found again
+		reached, err := s.reached(ctx, from, head.Root, left)
+		if err != nil {
+			s.o.Logger.Info("what was applied may pass for a change", "err", err)
+			return nil
+		}
+		return s.begin(ctx, reached, head.Root)
 	}
 	s.o.Hook("applied")
 	err = s.setBaseAndHolds(Base{

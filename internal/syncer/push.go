@@ -52,11 +52,7 @@ func (s *Syncer) push(ctx context.Context, head line.Folder) error {
 			return fmt.Errorf("commit snapshot %s: %w", e.snapshot.Instant, err)
 		}
 		s.o.Hook("committed")
-		s.mu.Lock()
-		if s.head == nil || s.head.Number <= next.Number {
-			s.head, s.headRecord, s.learned = &next, nil, true
-		}
-		s.mu.Unlock()
+		s.setHead(next, true)
 		if err := s.settle(ctx, e, next); err != nil {
 			return err
 		}

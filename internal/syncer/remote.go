@@ -55,11 +55,11 @@ func (s *Syncer) nextTry() time.Duration {
 	case s.halted.Err() != nil:
 		return 0
 	case s.failures > 0 && s.status.unapplied != nil:
-		return min(backoff(s.failures), retryHere)
+		return min(s.after(s.failures), retryHere)
 	case s.failures > 0:
-		return backoff(s.failures)
+		return s.after(s.failures)
 	case s.status.Waiting > 0:
-		return retryMin
+		return s.o.Interval
 	}
 	return 0
 }
@@ -174,10 +174,19 @@ func (s *Syncer) currentHead(ctx context.Context) (line.Folder, error) {
 		}
 		return line.Folder{}, err
 	}
+	return s.setHead(head, false), nil
+}
+
+// setHead takes note of a head that was asked for or made by us, and returns
+// the newest that is known: an event may have told of a later one meanwhile.
+// learned tells whether the store has all chunks of head.
+func (s *Syncer) setHead(head line.Folder, learned bool) line.Folder {
 	s.mu.Lock()
-	s.head = &head
-	s.mu.Unlock()
-	return head, nil
+	defer s.mu.Unlock()
+	if s.head == nil || s.head.Number < head.Number {
+		s.head, s.headRecord, s.learned = &head, nil, learned
+	}
+	return *s.head
 }
 
 func (s *Syncer) forgetHead() {

@@ -290,7 +290,7 @@ func TestARemoteThatWentBackwardsIsRefused(t *testing.T) {
 	if _, err := old.Commit(context.Background(), w.folder.ID, blob.Commit{Sealed: h.Sealed}); err != nil {
 		t.Fatal(err)
 	}
-	a.net = &network{Mem: w2.mem}
+	a.net = &network{far: w2.mem}
 	a.start()
 	eventually(t, "it is refused", func() bool {
 		st := a.run.s.Status()
