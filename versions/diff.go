@@ -17,8 +17,9 @@ type Change struct {
 // names of each directory in byte order), a directory before what is in it.
 // Equal subtrees, and equal pieces of large directories, are not read. A
 // directory is reported when its own attributes differ, when it is new or gone
-// (then also everything in it), not only because something in it changed. The
-// zero Entry stands for no tree at all.
+// (then also everything in it), not only because something in it changed; fn
+// returning SkipDir for one leaves out what is in it. The zero Entry stands for
+// no tree at all.
 func (t *Trees) Diff(ctx context.Context, a, b Entry, fn func(Change) error) error {
 	var x, y *Entry
 	if !a.IsZero() {
@@ -37,6 +38,9 @@ func (t *Trees) Diff(ctx context.Context, a, b Entry, fn func(Change) error) err
 func (t *Trees) diff(ctx context.Context, path string, a, b *Entry, fn func(Change) error) error {
 	if a == nil || b == nil || a.Kind != b.Kind || a.Kind != Dir || !SameAttributes(*a, *b) {
 		if err := fn(Change{Path: path, Old: a, New: b}); err != nil {
+			if errors.Is(err, SkipDir) {
+				return nil
+			}
 			return err
 		}
 	}

@@ -24,6 +24,9 @@ type Built struct {
 	Added, Changed, Removed int64
 	Files, Bytes            int64 // content read in this build
 	Waiting                 int   // dirty paths left for later: being written, or not settled
+	// Inexact: a directory that is not here has come, moved or gone, and what is
+	// in it is neither counted nor in Dirs.
+	Inexact bool
 
 	build *build
 }
@@ -65,6 +68,7 @@ type build struct {
 	links   map[inode][16]byte
 	waiting []waiting
 	failed  error
+	inexact bool // see Built
 }
 
 // waiting is a path that stays dirty.
@@ -260,7 +264,7 @@ func (b *build) result(top *task) *Built {
 	return &Built{
 		Root: top.entry, Dirs: b.dirs, build: b, Waiting: len(b.waiting),
 		Added: b.added.Load(), Changed: b.changed.Load(), Removed: b.removed.Load(),
-		Files: b.files.Load(), Bytes: b.bytes.Load(),
+		Files: b.files.Load(), Bytes: b.bytes.Load(), Inexact: b.inexact,
 	}
 }
 
@@ -268,6 +272,13 @@ func (b *build) dirChanged(path string, tree chunk.ID, gone bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.dirs = append(b.dirs, versions.DirChange{Path: path, Tree: tree, Gone: gone})
+}
+
+// guessed notes that what is below a folded directory was not looked at.
+func (b *build) guessed() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.inexact = true
 }
 
 // wait leaves path for later: why, in the mark that it had.

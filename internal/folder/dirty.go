@@ -234,6 +234,7 @@ type request struct {
 	at      time.Time
 	to      string   // where a rename brought it
 	applied *Applied // what the applier left there
+	filling bool     // see Filling
 }
 
 const (

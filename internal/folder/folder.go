@@ -42,6 +42,7 @@ type Options struct {
 	Attach  bool                   // the root is new to this folder: Open marks it
 	Hidden  func(name string) bool // names in the root that are ours (staging): never content; StagePrefix always is
 	Mounted bool                   // requests tell of changes as well
+	Stubs   bool                   // content may be missing: see Folded
 	Settle  time.Duration          // how long a file rests before it is captured; 0: one second
 	Bound   time.Duration          // how long a file that never rests is waited for; 0: 30 seconds
 	TempDir string                 // where a large build keeps records until Record; "": os.TempDir

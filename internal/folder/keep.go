@@ -147,7 +147,7 @@ func (f *Folder) recorded(path string) (*record, *child, error) {
 
 // Applied is one path that the applier changed. Of a directory, the entry's
 // Tree, Size and Count do not matter: its listing is that of what is recorded
-// in it.
+// in it, unless it is Folded.
 type Applied struct {
 	Path  string
 	Entry *versions.Entry
@@ -156,6 +156,17 @@ type Applied struct {
 	// Within: it came inside a directory that was placed or moved whole, so
 	// nothing tells of it alone.
 	Within bool
+	// Folded: a directory of which nothing is here: the entry stands for all below.
+	Folded bool
+
+	filled bool // only filled or emptied: what the watch still tells of that is known
+}
+
+func (a *Applied) flags() byte {
+	if a.Folded {
+		return childFolded
+	}
+	return 0
 }
 
 // Applied records that path now holds e, put there by our own applier (nil: it
@@ -164,6 +175,7 @@ type Applied struct {
 func (f *Folder) Applied(changes []Applied) error {
 	f.change.Lock()
 	defer f.change.Unlock()
+	changes = f.stillFolded(changes)
 	byDir := make(map[string][]Applied)
 	for _, c := range changes {
 		dir, _ := split(c.Path)
@@ -225,8 +237,8 @@ func (f *Folder) appliedDirs(changes []Applied) (gone, fresh map[string]bool) {
 			continue
 		}
 		_, old, err := f.recorded(c.Path)
-		was := err == nil && old != nil && old.isDir()
-		is := c.Entry != nil && c.Entry.Kind == versions.Dir
+		was := err == nil && old != nil && old.isDir() && !old.folded()
+		is := c.Entry != nil && c.Entry.Kind == versions.Dir && !c.Folded
 		switch {
 		case was && !is:
 			f.below(c.Path, gone)
@@ -281,7 +293,7 @@ func (f *Folder) applyTo(dir string, changes []Applied, fresh bool) ([]byte, err
 		if c.Entry != nil {
 			one := *c.Entry
 			one.Name = name
-			e.to = newChild(one, c.Sig, 0)
+			e.to = newChild(one, c.Sig, c.flags())
 			dev = f.shortDev(c.Sig.Dev)
 		}
 		last[name] = e
@@ -340,7 +352,7 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 		if c.From != "" {
 			f.names.moved(c.From, c.Path)
 		}
-		if c.Entry != nil && c.Entry.Kind == versions.Dir {
+		if c.Entry != nil && c.Entry.Kind == versions.Dir && !c.Folded {
 			f.dirty.node(c.Path).relist = true
 		}
 		switch m := f.dirty.find(c.Path); {
@@ -375,7 +387,7 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 func (f *Folder) explainApplied(c *Applied, now time.Time) {
 	f.explain(c.Path, now)
 	if r, ok := f.explained[c.Path]; ok {
-		r.applied = c
+		r.applied, r.filling = c, c.filled
 		f.explained[c.Path] = r
 	}
 	if r, ok := f.explained[c.From]; ok && c.From != "" {

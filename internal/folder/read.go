@@ -140,6 +140,9 @@ func (b *build) file(ctx context.Context, j *job, torn bool) (versions.Entry, di
 		return fail(err)
 	}
 	defer file.Close()
+	if e, sig, is, err := b.stub(j, file); is || err != nil {
+		return e, sig, err
+	}
 	e, st, notes, err := file.Entry(b.f.o.Owners)
 	if err != nil {
 		return fail(err)

@@ -41,6 +41,7 @@ const (
 	childRacy     = 1 << 0 // changed so shortly before it was read that a later change may look the same
 	childUnstable = 1 << 1 // read while it was being written
 	childLinked   = 1 << 2 // one of a hard-link group
+	childFolded   = 1 << 3 // a directory of which nothing is here: its entry stands for all below
 )
 
 var errRecord = errors.New("damaged directory record")
@@ -54,6 +55,8 @@ type child struct {
 }
 
 func (c *child) isDir() bool { return c.sig.Type() == disk.TypeDir }
+
+func (c *child) folded() bool { return c.flags&childFolded != 0 }
 
 func (c *child) entry() (versions.Entry, error) {
 	e, rest, err := versions.DecodeEntry(c.raw)

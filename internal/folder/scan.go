@@ -102,7 +102,7 @@ func (f *Folder) sweepRecords() error {
 		if errors.Is(err, errRecord) {
 			return nil // what leads to it is damaged: it will be read again
 		}
-		if err == nil && (c == nil || !c.isDir()) {
+		if err == nil && (c == nil || !c.isDir() || c.folded()) {
 			orphans = append(orphans, dir)
 		}
 		return err
@@ -258,7 +258,9 @@ func (s *scan) recorded(dir string, r *record, c *child) {
 		return
 	}
 	if c.isDir() {
-		s.expect(join(dir, c.name), e.Tree)
+		if !c.folded() {
+			s.expect(join(dir, c.name), e.Tree)
+		}
 		return
 	}
 	s.mu.Lock()

@@ -33,6 +33,7 @@ type task struct {
 	entry   versions.Entry // as read now
 	sig     disk.Sig
 	skipped bool  // not entered: the parent keeps what it has
+	folded  bool  // nothing of it is here: its mark says what it holds
 	missing error // root: why it could not be entered
 
 	lost map[string]bool // recorded directories that are none any more; the walk's alone
@@ -118,6 +119,9 @@ func (b *build) vanish(t *task, old *child, path string) {
 	if was.Kind == versions.Dir {
 		b.bury(join(t.base, old.name), path)
 	}
+	if old.folded() {
+		b.guessed()
+	}
 	b.removed.Add(1)
 	if was.Link != [16]byte{} {
 		b.f.unnamed(path)
@@ -141,6 +145,9 @@ func (b *build) bury(base, path string) {
 	}
 	err := r.each(func(c child) error {
 		if c.isDir() {
+			if c.folded() {
+				b.guessed()
+			}
 			b.removed.Add(1)
 			b.bury(join(base, c.name), join(path, c.name))
 		}
@@ -168,6 +175,9 @@ func (b *build) rekey(base, path string) {
 	b.added.Add(1)
 	err = r.each(func(c child) error {
 		switch {
+		case c.folded():
+			b.added.Add(1)
+			b.moved(&c, join(path, c.name))
 		case c.isDir():
 			b.rekey(join(base, c.name), join(path, c.name))
 		default:
@@ -194,6 +204,9 @@ func (b *build) done(ctx context.Context, t *task) {
 
 // finish makes t's listing and record and tells its parent.
 func (b *build) finish(ctx context.Context, t *task) error {
+	if t.folded {
+		return b.finishFolded(t)
+	}
 	if t.isLeftover() {
 		t.parent.out.Add(1)
 		b.f.skip(t.parent.path, t.name, false)
@@ -231,13 +244,14 @@ func (b *build) finish(ctx context.Context, t *task) error {
 		}
 		b.keep(t.path, w.finish(e.Tree, b.f.shortDev(t.sig.Dev), false))
 	}
-	if listed || moved {
+	filled := t.old != nil && t.old.folded() // which changes nothing
+	if moved || listed && !(filled && before.Tree == e.Tree) {
 		b.dirChanged(t.path, e.Tree, false)
 	}
 	if t.root {
 		return nil
 	}
-	if t.old != nil && !moved && t.sig.Same(t.old.sig) && versions.Equal(before, *e) {
+	if t.old != nil && !moved && !filled && t.sig.Same(t.old.sig) && versions.Equal(before, *e) {
 		return nil
 	}
 	b.become(t.parent, t.old, *e, t.sig, 0)

@@ -41,6 +41,9 @@ func (b *build) open(ctx context.Context, t *task, m *mark, deep bool) {
 	t.dir = dir
 	t.enter()
 	defer t.leave()
+	if b.folded(t) {
+		return
+	}
 	b.f.watchDir(dir, t.path) // before it is read, so that no change falls between
 	var notes []disk.Note
 	t.entry, t.sig, notes, err = selfEntry(dir, b.f.o.Owners)
@@ -174,7 +177,11 @@ func (b *build) rekeyBelow(t *task, below []visit) error {
 		into[v.task.name] = true
 	}
 	return t.record.each(func(c child) error {
-		if c.isDir() && !into[c.name] && !t.lost[c.name] {
+		switch {
+		case !c.isDir() || into[c.name] || t.lost[c.name]:
+		case c.folded():
+			b.moved(&c, join(t.path, c.name))
+		default:
 			b.rekey(join(t.base, c.name), join(t.path, c.name))
 		}
 		return nil

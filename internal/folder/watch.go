@@ -212,6 +212,8 @@ func (f *Folder) happened(list []event) {
 	for _, e := range list {
 		explained := f.isExplained(e.path, now)
 		switch r := f.explained[e.path]; {
+		case explained && r.filling && e.from == "":
+			continue
 		case e.from != "":
 			explained = explained && f.isExplained(e.from, now)
 			switch {
