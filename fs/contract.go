@@ -78,7 +78,9 @@ type LiveOptions struct {
 	VersionsName string // "" is ".versions"
 	Show         Show
 	AllowOther   bool
-	Passthrough  bool // use it where the kernel lets us
+	Passthrough  bool     // use it where the kernel lets us
+	Demand       Demand   // nil: everything is here
+	NoFetch      []string // names of programs for which no content is fetched
 	// Unwatched tells of a path for which nobody calls Invalidate when it, or
 	// what is in it, changes below the mount. Nil: there is none.
 	Unwatched func(path func() (path string, ok bool)) bool

@@ -184,6 +184,7 @@ func (l *Live) mount(ctx context.Context) error {
 		unix.Close(fd)
 		return err
 	}
+	server.demand = l.o.Demand != nil
 	l.kernel = server.kernel
 	if l.past != nil {
 		l.past.Connect(l.kernel)
@@ -335,6 +336,7 @@ func (l *Live) isVersions(name string) bool { return l.past != nil && name == l.
 
 // changed reports every known path of n.
 func (l *Live) changed(n *node) {
+	l.touched(n)
 	for _, p := range l.nodes.paths(n) {
 		l.changedPath(p)
 	}

@@ -76,6 +76,9 @@ func (l *Live) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out
 	if l.isSubmount(parent) {
 		return fuse.ENOENT
 	}
+	if status := l.unfold(cancel, parent); status != fuse.OK {
+		return status
+	}
 	l.tree.RLock()
 	defer l.tree.RUnlock()
 	since := l.notify.now()
@@ -92,6 +95,7 @@ func (l *Live) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out
 	case err != nil:
 		return l.status("lookup", err)
 	}
+	l.asWhole(dir.fd, name, &st)
 	l.fillEntry(out, parent, name, &st, since)
 	return fuse.OK
 }
@@ -152,6 +156,14 @@ func (l *Live) fillAttrOut(out *fuse.AttrOut, n *node, st *unix.Statx_t, since u
 
 // stat is the state of n: by a handle, else by a name. The caller holds tree.
 func (l *Live) stat(n *node, st *unix.Statx_t) error {
+	err := l.statNode(n, st)
+	if err == nil && l.o.Demand != nil {
+		_ = l.with(n, func(fd int) error { l.asWhole(fd, "", st); return nil }) // gone meanwhile: it is as it was
+	}
+	return err
+}
+
+func (l *Live) statNode(n *node, st *unix.Statx_t) error {
 	if n.isDir() && n != l.nodes.root {
 		lk := l.nodes.linkOf(n)
 		if lk.parent != nil && l.isSubmount(n) {
@@ -293,13 +305,16 @@ func (l *Live) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Att
 	if n == nil {
 		return fuse.Status(unix.ESTALE)
 	}
+	if status := l.readySize(cancel, n, in); status != fuse.OK {
+		return status
+	}
 	unlock, err := l.mayChange(&in.Caller, n)
 	if err != nil {
 		return l.status("setattr", err)
 	}
 	defer unlock()
 	since := l.notify.now()
-	if err := l.setAttr(n, in); err != nil {
+	if err := l.changeTimes(n, in, func() error { return l.setAttr(n, in) }); err != nil {
 		return l.status("setattr", err)
 	}
 	var st unix.Statx_t

@@ -84,6 +84,9 @@ func (l *Live) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOu
 	}
 	h := &handle{n: n, fd: -1}
 	if !l.isSubmount(n) {
+		if status := l.unfold(cancel, n); status != fuse.OK {
+			return status
+		}
 		l.tree.RLock()
 		defer l.tree.RUnlock()
 		dir, err := l.nodes.dirfd(n)
@@ -155,6 +158,7 @@ func (l *Live) ReadDirPlus(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.Di
 		if statAt(h.fd, name, &st) != nil {
 			return true // gone meanwhile, or not to be seen: a lookup will tell
 		}
+		l.asWhole(h.fd, name, &st)
 		of := valid
 		if of == forever && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			of = l.validity(h.n, name)

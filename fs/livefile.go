@@ -20,9 +20,21 @@ func (l *Live) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if n == nil {
 		return fuse.Status(unix.ESTALE)
 	}
+	flags := int(in.Flags) & openFlags
+	for {
+		if status := l.ready(cancel, n, flags, &in.Caller); status != fuse.OK {
+			return status
+		}
+		if status, again := l.openReady(n, flags, in, out); !again {
+			return status
+		}
+	}
+}
+
+// openReady opens a file; again: it must be made ready once more.
+func (l *Live) openReady(n *node, flags int, in *fuse.OpenIn, out *fuse.OpenOut) (status fuse.Status, again bool) {
 	l.tree.RLock()
 	defer l.tree.RUnlock()
-	flags := int(in.Flags) & openFlags
 	var fd int
 	open := func() (err error) { fd, err = l.openFile(n, flags); return err }
 	var err error
@@ -32,10 +44,14 @@ func (l *Live) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 		err = open()
 	}
 	if err != nil {
-		return l.status("open", err)
+		return l.status("open", err), false
+	}
+	if l.unready(fd, flags) {
+		unix.Close(fd)
+		return fuse.OK, true
 	}
 	l.attach(n, fd, flags, out)
-	return fuse.OK
+	return fuse.OK, false
 }
 
 // openFile opens n; one without a name that somebody has open can be opened
@@ -59,8 +75,13 @@ func (l *Live) attach(n *node, fd, flags int, out *fuse.OpenOut) {
 	h := &handle{n: n, fd: fd, write: flags&unix.O_ACCMODE != unix.O_RDONLY || flags&unix.O_TRUNC != 0}
 	o := l.nodes.opening(n)
 	h.o = o
+	stub := l.isStub(fd)
+	h.stub.Store(stub)
 	o.mu.Lock()
-	if o.mode == undecided {
+	switch {
+	case o.mode == undecided && stub:
+		o.mode = served
+	case o.mode == undecided:
 		o.mode, o.backing = l.backing.open(fd)
 	}
 	h.pass = o.mode == passed
@@ -81,6 +102,9 @@ func (l *Live) attach(n *node, fd, flags int, out *fuse.OpenOut) {
 	}
 	if h.write {
 		l.writers.opened(n)
+	}
+	if l.o.Demand != nil {
+		l.o.Demand.Opened(fd, h.write)
 	}
 }
 
@@ -215,6 +239,9 @@ func (l *Live) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.R
 	if h == nil {
 		return nil, fuse.EBADF
 	}
+	if status := l.fetch(cancel, h, in.Offset, uint64(in.Size)); status != fuse.OK {
+		return nil, status
+	}
 	return fuse.ReadResultFd(uintptr(h.fd), int64(in.Offset), int(in.Size)), fuse.OK
 }
 
@@ -322,6 +349,13 @@ func (l *Live) Lseek(cancel <-chan struct{}, in *fuse.LseekIn, out *fuse.LseekOu
 	if h == nil {
 		return fuse.EBADF
 	}
+	if h.stub.Load() {
+		var st unix.Statx_t
+		if err := statFD(h.fd, &st); err != nil {
+			return l.status("lseek", err)
+		}
+		return seekWhole(int64(st.Size), int64(in.Offset), in.Whence, out)
+	}
 	off, err := unix.Seek(h.fd, int64(in.Offset), int(in.Whence))
 	if err != nil {
 		return l.status("lseek", err)
@@ -341,6 +375,12 @@ func (l *Live) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (
 	from, to := l.handles.get(in.FhIn), l.handles.get(in.FhOut)
 	if from == nil || to == nil {
 		return 0, fuse.EBADF
+	}
+	if from.stub.Load() {
+		in.Len = min(in.Len, 8*maxIO)
+		if status := l.fetch(cancel, from, in.OffIn, in.Len); status != fuse.OK {
+			return 0, status
+		}
 	}
 	offIn, offOut := int64(in.OffIn), int64(in.OffOut)
 	var n int

@@ -4,6 +4,7 @@ package fs
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,8 +15,9 @@ type handle struct {
 	o     *opened // files
 	fd    int     // -1: nothing is behind it (a submount's empty directory)
 	write bool
-	pass  bool       // reads and writes go to the backing file without us
-	dir   *dirStream // directories
+	pass  bool        // reads and writes go to the backing file without us
+	stub  atomic.Bool // what is read of it may have to be fetched first
+	dir   *dirStream  // directories
 }
 
 // handleTable numbers handles.

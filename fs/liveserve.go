@@ -22,6 +22,7 @@ type server struct {
 	kernel   *kernel
 	asking   int // a clone of the connection's descriptor that does not block; -1: none
 	bufSize  int
+	demand   bool // opening may fetch
 
 	free    atomic.Int32 // readers that are not answering: asking or asleep
 	asleep  atomic.Int32 // in a read that waits: 0 or 1
@@ -120,7 +121,7 @@ func (s *server) read() {
 			return
 		}
 		s.served.Add(1)
-		long := mayTakeLong(b.in)
+		long := mayTakeLong(b.in) || s.demand && mayFetch(b.in)
 		if row++; waited {
 			row = 0
 		}
@@ -217,16 +218,24 @@ func mayTakeLong(in []byte) bool {
 	return isPast(h.NodeId)
 }
 
+// mayFetch tells requests that may wait for what is not on this disk.
+func mayFetch(in []byte) bool {
+	op := (*fuse.InHeader)(unsafe.Pointer(&in[0])).Opcode
+	return op == opOpen || op == opOpenDir
+}
+
 // Opcodes of the protocol.
 const (
 	opSetAttr       = 4
 	opRename        = 12
+	opOpen          = 14
 	opRead          = 15
 	opWrite         = 16
 	opFsync         = 20
 	opGetXAttr      = 22
 	opListXAttr     = 23
 	opFlush         = 25
+	opOpenDir       = 27
 	opReadDir       = 28
 	opFsyncDir      = 30
 	opInterrupt     = 36

@@ -189,6 +189,9 @@ func (l *Live) remove(h *fuse.InHeader, name string, flags int) fuse.Status {
 	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 		return fuse.EBUSY
 	}
+	if l.isFolded(dir.fd, name, &st) {
+		return fuse.Status(unix.ENOTEMPTY)
+	}
 	n, orphan := l.nodes.find(&st), -1
 	if n != nil && flags == unix.AT_REMOVEDIR {
 		// Who has it open or stands in it may still ask what it is.
@@ -307,6 +310,9 @@ func (l *Live) rename(from, to link, flags uint, check func(from, to string) err
 	errB := statAt(dirB.fd, to.name, &stB)
 	if (stA.Attributes|stB.Attributes)&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 		return unix.EBUSY
+	}
+	if errB == nil && flags&unix.RENAME_EXCHANGE == 0 && l.isFolded(dirB.fd, to.name, &stB) {
+		return unix.ENOTEMPTY
 	}
 	a := l.nodes.find(&stA)
 	var b *node

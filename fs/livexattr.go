@@ -28,6 +28,9 @@ func (l *Live) GetXAttr(cancel <-chan struct{}, h *fuse.InHeader, attr string, d
 	if isPast(h.NodeId) {
 		return l.past.GetXAttr(cancel, h, attr, dest)
 	}
+	if isOwn(attr) {
+		return l.ownXattr(h.NodeId, attr, dest)
+	}
 	var k int
 	err := l.onPath(h.NodeId, func(path string) (err error) { k, err = unix.Getxattr(path, attr, dest); return err })
 	return uint32(max(k, 0)), l.status("getxattr", err)
@@ -40,6 +43,9 @@ func (l *Live) ListXAttr(cancel <-chan struct{}, h *fuse.InHeader, dest []byte) 
 	}
 	var k int
 	err := l.onPath(h.NodeId, func(path string) (err error) { k, err = unix.Listxattr(path, dest); return err })
+	if err == nil && len(dest) > 0 {
+		k = withoutOwn(dest[:k])
+	}
 	return uint32(max(k, 0)), l.status("listxattr", err)
 }
 
@@ -74,6 +80,9 @@ func (l *Live) RemoveXAttr(cancel <-chan struct{}, h *fuse.InHeader, attr string
 func (l *Live) changeXattr(h *fuse.InHeader, attr string, f func(path string) error) fuse.Status {
 	if isPast(h.NodeId) {
 		return fuse.EROFS
+	}
+	if isOwn(attr) {
+		return fuse.EPERM
 	}
 	n := l.nodes.get(h.NodeId)
 	if n == nil {

@@ -53,6 +53,7 @@ const (
 	aclDefault                       // directory has a default ACL
 	detached                         // no longer found by inode number
 	orphaned                         // has a descriptor in nodeTable.orphans
+	unfolded                         // a directory that is known to be filled
 )
 
 // link is one name of a node.

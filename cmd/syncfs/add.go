@@ -96,6 +96,9 @@ func (e *env) showAdded(s agent.FolderStatus) error {
 	}
 	if s.Mounted {
 		e.say("%s is mounted at %s", s.Name, s.Path)
+		if s.OnDemand {
+			e.say("content comes when it is read, and lies in %s", s.Content)
+		}
 		e.say("its earlier states are in %s/%s; every version is kept (no retention is set)", s.Path, name)
 	} else {
 		e.say("%s is watched at %s; every version is kept (no retention is set)", s.Name, s.Path)

@@ -66,6 +66,8 @@ func (e *env) agentOptions() (agent.Options, error) {
 		AllowOther:    allowOther(c.Mount.AllowOther),
 		SpoolLimit:    int64(c.Spool.Limit),
 		CacheLimit:    int64(c.Cache.Limit),
+		OnDemandLimit: int64(c.OnDemand.Limit),
+		NoFetch:       c.OnDemand.NoFetch,
 		Settle:        time.Duration(c.Sync.Settle),
 		Limits:        agent.Limits{Upload: int64(c.Limit.Upload), Download: int64(c.Limit.Download)},
 		Version:       buildInfo().Version,

@@ -27,7 +27,8 @@ func newLsCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [PATH[@TIME]]",
 		Short: "List a directory as it was",
-		Long:  "List a directory as it was.\n\n" + timeHelp,
+		Long: "List a directory as it was. In an on-demand folder, -l without a TIME tells\n" +
+			"first what of each is on this disk: local, stub, partial or pinned.\n\n" + timeHelp,
 		Example: `  syncfs ls .@yesterday
   syncfs ls -l docs:letters@2025-01-31
   syncfs ls report.docx@2h-ago --json`,
@@ -88,6 +89,7 @@ type entryRow struct {
 	MTime   time.Time `json:"mtime"`
 	Target  string    `json:"target,omitempty"`
 	Instant string    `json:"instant"`
+	State   string    `json:"state,omitempty"` // on-demand folders: what of it is here
 }
 
 func newEntryRow(name string, entry versions.Entry, at versions.Instant) entryRow {
@@ -108,12 +110,13 @@ func typeName(k versions.Kind) string { return agent.TypeName(k) }
 type listing struct {
 	e    *env
 	at   versions.Instant
+	from seen
 	long *table
 	rows []entryRow
 }
 
 func (e *env) newListing(s seen, long bool) *listing {
-	l := &listing{e: e, at: s.Snapshot.Instant, rows: []entryRow{}}
+	l := &listing{e: e, at: s.Snapshot.Instant, from: s, rows: []entryRow{}}
 	if long && !e.json {
 		l.long = e.newTable()
 	}
@@ -121,9 +124,22 @@ func (e *env) newListing(s seen, long bool) *listing {
 }
 
 func (l *listing) add(name string, entry versions.Entry) error {
+	state := ""
+	if l.e.json || l.long != nil {
+		below := name
+		if l.from.Entry.Kind != versions.Dir {
+			below = "" // it is what was asked for
+		}
+		state = stateBelow(l.from, below)
+	}
 	switch {
 	case l.e.json:
-		l.rows = append(l.rows, newEntryRow(name, entry, l.at))
+		row := newEntryRow(name, entry, l.at)
+		row.State = state
+		l.rows = append(l.rows, row)
+	case l.long != nil && l.from.place.Folder.OnDemand && l.from.when == nil:
+		l.long.row(state, modeText(entry), owner(entry.User, entry.UID), owner(entry.Group, entry.GID), size(entry.Size),
+			time.Unix(0, entry.MTime).In(l.e.loc).Format("2006-01-02 15:04:05"), longName(name, entry))
 	case l.long != nil:
 		l.long.row(modeText(entry), owner(entry.User, entry.UID), owner(entry.Group, entry.GID), size(entry.Size),
 			time.Unix(0, entry.MTime).In(l.e.loc).Format("2006-01-02 15:04:05"), longName(name, entry))

@@ -56,6 +56,7 @@ func newRootCommand(e *env) *cobra.Command {
 	add("folders", newAddCommand(e), newGetCommand(e), newFoldersCommand(e), newStatusCommand(e), newFlushCommand(e),
 		newConfirmCommand(e), newUndoCommand(e), newConflictsCommand(e), newPauseCommand(e), newResumeCommand(e),
 		newLimitCommand(e), newMountCommand(e), newUmountCommand(e),
+		newPinCommand(e), newUnpinCommand(e), newEvictCommand(e),
 		newIgnoredCommand(e), newUntrackCommand(e), newRemoveCommand(e), newStopCommand(e), newLogCommand(e), newEventsCommand(e))
 	add("past", newVersionsCommand(e), newLsCommand(e), newCatCommand(e), newFindCommand(e), newDiffCommand(e), newRestoreCommand(e))
 	add("store", newCheckCommand(e), newStatsCommand(e), newKeyCommand(e))

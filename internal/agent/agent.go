@@ -33,6 +33,8 @@ type Options struct {
 	SpoolLimit    int64         // bytes; 0: only the disk's
 	CacheLimit    int64         // bytes; 0: the store's default
 	Limits        Limits        // of the traffic with a server; a directory has none
+	OnDemandLimit int64         // bytes of content that on-demand folders keep here; 0: no limit
+	NoFetch       []string      // names of programs for which none is fetched
 	Settle        time.Duration // how long a file rests before it is captured; 0: one second
 	MaintainEvery time.Duration // how often the remote is put in order; 0: every hour
 

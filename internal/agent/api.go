@@ -20,6 +20,27 @@ type GetRequest struct {
 	NoMount      bool   `json:"no_mount,omitempty"`
 	VersionsName string `json:"versions_name,omitempty"`
 	Show         string `json:"show,omitempty"`
+	OnDemand     bool   `json:"on_demand,omitempty"` // content comes when it is read
+}
+
+// PinRequest pins a path of an on-demand folder, or takes the pin away.
+type PinRequest struct {
+	Path string `json:"path"` // absolute
+	Pin  bool   `json:"pin"`
+}
+
+// EvictRequest takes the content at a path of an on-demand folder off this
+// disk.
+type EvictRequest struct {
+	Path string `json:"path"` // absolute
+}
+
+// EvictResult is what was taken off the disk, and what was not.
+type EvictResult struct {
+	Files int64    `json:"files"`
+	Bytes int64    `json:"bytes"`
+	Stay  int64    `json:"stay"`          // files that are still here
+	Why   []string `json:"why,omitempty"` // of the first of them
 }
 
 // FlushRequest waits until what was closed before it is on the remote.
@@ -69,6 +90,8 @@ type FolderInfo struct {
 	Path         string    `json:"path"` // "" when it is not on this machine
 	Mounted      bool      `json:"mounted"`
 	NoMount      bool      `json:"no_mount,omitempty"`
+	OnDemand     bool      `json:"on_demand,omitempty"`
+	Content      string    `json:"content,omitempty"` // on-demand: where what is here lies
 	VersionsName string    `json:"versions_name,omitempty"`
 	Instant      string    `json:"instant"` // of the newest snapshot; "" while there is none
 	Time         time.Time `json:"time"`    // the same
@@ -82,7 +105,8 @@ type FolderStatus struct {
 	State        State     `json:"state"`
 	PendingFiles int64     `json:"pending_files"` // changed and in no snapshot yet
 	PendingBytes int64     `json:"pending_bytes"`
-	Queued       int       `json:"queued"` // snapshots that are not on the remote yet
+	Queued       int       `json:"queued"`               // snapshots that are not on the remote yet
+	HereBytes    int64     `json:"here_bytes,omitempty"` // on-demand: content on this disk, when it was last counted
 	LastSnapshot time.Time `json:"last_snapshot"`
 	LastSync     time.Time `json:"last_sync"`       // when the remote last had everything
 	Error        string    `json:"error,omitempty"` // the last one, if it still holds

@@ -81,6 +81,18 @@ func (c *Client) Remove(ctx context.Context, name string) error {
 	return c.post(ctx, "remove", nameRequest{Name: name}, nil, nil)
 }
 
+// Pin brings what is at a path of an on-demand folder and keeps it here, or
+// lets it go again.
+func (c *Client) Pin(ctx context.Context, r PinRequest, progress func(Progress)) error {
+	return c.post(ctx, "pin", r, nil, progress)
+}
+
+// Evict takes the content at a path of an on-demand folder off this disk.
+func (c *Client) Evict(ctx context.Context, r EvictRequest) (EvictResult, error) {
+	var result EvictResult
+	return result, c.post(ctx, "evict", r, &result, nil)
+}
+
 // Flush returns when everything that was closed before the call is on the
 // remote; ErrTimeout tells what is not. No name: every folder.
 func (c *Client) Flush(ctx context.Context, name string, timeout time.Duration) error {

@@ -69,6 +69,8 @@ func (a *Agent) newControl() *control {
 	mux.Handle("GET /v1/moments", answer(a.serveMoments))
 	mux.Handle("POST /v1/add", long(func(ctx context.Context, r AddRequest, p func(Progress)) (any, error) { return a.add(ctx, r, p) }))
 	mux.Handle("POST /v1/get", long(func(ctx context.Context, r GetRequest, p func(Progress)) (any, error) { return a.get(ctx, r, p) }))
+	mux.Handle("POST /v1/pin", long(func(ctx context.Context, r PinRequest, p func(Progress)) (any, error) { return nil, a.pin(ctx, r, p) }))
+	mux.Handle("POST /v1/evict", long(func(ctx context.Context, r EvictRequest, _ func(Progress)) (any, error) { return a.evict(ctx, r) }))
 	mux.Handle("POST /v1/mount", long(func(ctx context.Context, r nameRequest, p func(Progress)) (any, error) {
 		return a.mountFolder(ctx, r.Name, p)
 	}))

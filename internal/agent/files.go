@@ -68,6 +68,7 @@ type registered struct {
 	NoMount      bool   `json:"no_mount,omitempty"`
 	VersionsName string `json:"versions_name,omitempty"`
 	Show         string `json:"show,omitempty"`
+	Content      string `json:"content,omitempty"` // on-demand: the name of the directory that holds what is here
 	Stopped      bool   `json:"stopped,omitempty"` // by umount: not served until mount
 	Pause        pause  `json:"pause,omitzero"`
 }

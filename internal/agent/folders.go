@@ -93,8 +93,12 @@ func (a *Agent) get(ctx context.Context, r GetRequest, progress func(Progress)) 
 	if err != nil {
 		return FolderStatus{}, err
 	}
+	content, err := a.contentFor(r, path, f.ID)
+	if err != nil {
+		return FolderStatus{}, err
+	}
 	h, err := a.register(registered{
-		ID: f.ID, Name: f.Name, Kind: f.Kind, Path: path,
+		ID: f.ID, Name: f.Name, Kind: f.Kind, Path: path, Content: content,
 		NoMount: r.NoMount, VersionsName: r.VersionsName, Show: r.Show,
 	})
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/syncfs/syncfs/internal/folder"
 	"github.com/syncfs/syncfs/internal/meta"
 	"github.com/syncfs/syncfs/internal/syncer"
+	"github.com/syncfs/syncfs/versions"
 )
 
 // mounting is what serves a folder's directory: its mount, or the plain
@@ -42,7 +43,8 @@ type host struct {
 	syncer  *syncer.Syncer // nil: not being served
 	preview *syncer.Syncer // being prepared: for its progress
 	mount   mounting
-	ready   bool // scanned, and in use
+	demand  demand // nil: everything is here
+	ready   bool   // scanned, and in use
 	pause   pause
 	err     error
 }
@@ -92,7 +94,7 @@ func (h *host) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := h.serve(ctx)
 		h.mu.Lock()
-		h.syncer, h.preview, h.mount, h.ready = nil, nil, nil, false
+		h.syncer, h.preview, h.mount, h.demand, h.ready = nil, nil, nil, nil, false
 		if ctx.Err() == nil || h.err == nil {
 			h.err = err
 		}
@@ -182,7 +184,10 @@ func (h *host) serve(ctx context.Context) (err error) {
 	if err := h.a.checkPath(path, h.folder.ID); err != nil {
 		return err
 	}
-	root, err := disk.OpenRoot(path)
+	if err := h.checkMountPoint(); err != nil {
+		return err
+	}
+	root, err := disk.OpenRoot(h.contentPath())
 	if err != nil {
 		return err
 	}
@@ -203,7 +208,7 @@ func (h *host) serve(ctx context.Context) (err error) {
 	h.preview = s
 	s.Pause(h.pause.On)
 	h.mu.Unlock()
-	if err := h.restore(ctx, s); err != nil {
+	if err := h.restore(ctx, s, root); err != nil {
 		return err
 	}
 	var m mounting
@@ -266,6 +271,9 @@ func (h *host) work(ctx context.Context, d *folder.Folder, s *syncer.Syncer, m m
 		h.attempted()
 		return s.Run(ctx)
 	})
+	if h.demand != nil {
+		g.Go(func() error { return h.demand.Run(ctx) })
+	}
 	g.Go(func() error {
 		h.copies.follow(ctx, h.due, s.Root, func(err error) { h.a.log.Warn("conflict copies", "folder", h.folder.Name, "err", err) })
 		return nil
@@ -310,17 +318,24 @@ func (h *host) open(root *disk.Root, late *lateMount) (*folder.Folder, *syncer.S
 	_, baseErr := syncer.ReadBase(stateDir)
 	d, err := folder.Open(folder.Options{
 		Root: root, Records: db.Records(), Mounted: !h.folder.NoMount, Settle: a.o.Settle,
-		ID: h.folder.ID, Attach: baseErr != nil, TempDir: tempDir(a.o.Dirs), Owners: owners,
+		ID: h.folder.ID, Attach: baseErr != nil, Stubs: h.onDemand(), TempDir: tempDir(a.o.Dirs), Owners: owners,
 		Logger: a.log.With("folder", h.folder.Name), Now: a.o.Now,
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := syncer.New(syncer.Options{
+	var s *syncer.Syncer
+	stubs, err := h.openDemand(root, d, owners, late, func(ctx context.Context, path string, e versions.Entry) (bool, error) {
+		return s.Safe(ctx, path, e)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err = syncer.New(syncer.Options{
 		ID: h.folder.ID, Name: h.folder.Name, Kind: h.folder.Kind, Repository: a.repo.Setup.Repository,
 		StateDir: stateDir, QueueDir: queueDir(a.o.Dirs, h.folder.ID),
 		Settle: a.o.Settle,
-		Root:   root, Disk: d, Applier: late, Owners: owners, Hidden: hidden,
+		Root:   root, Disk: d, Applier: late, Stubs: stubs, Owners: owners, Hidden: hidden,
 		Trees: a.trees, Contents: a.contents, Store: a.store, Lines: a.lines, Meta: db, Packs: a.packs,
 		Device: a.repo.Setup.Device, Host: a.o.Host, User: a.o.User,
 		ScanAtFlush: h.folder.NoMount,
@@ -335,7 +350,10 @@ func (h *host) open(root *disk.Root, late *lateMount) (*folder.Folder, *syncer.S
 func hidden(name string) bool { return strings.HasPrefix(name, folder.StagePrefix) }
 
 // restore fills a new directory from the remote before it is mounted.
-func (h *host) restore(ctx context.Context, s *syncer.Syncer) error {
+func (h *host) restore(ctx context.Context, s *syncer.Syncer, root *disk.Root) error {
+	if h.onDemand() {
+		return h.restoreFolded(ctx, s, root)
+	}
 	dir := folderDir(h.a.o.Dirs, h.folder.ID)
 	_, err := syncer.ReadBase(dir)
 	if err == nil {
@@ -373,11 +391,14 @@ func (h *host) history() *meta.Folder { return h.a.db.Folder(h.folder.ID) }
 // status of the folder.
 func (h *host) status() FolderStatus {
 	h.mu.Lock()
-	s, preview, m, ready, err := h.syncer, h.preview, h.mount, h.ready, h.err
+	s, preview, m, ready, err, demand := h.syncer, h.preview, h.mount, h.ready, h.err, h.demand
 	started := h.cancel != nil
 	h.mu.Unlock()
 	st := FolderStatus{FolderInfo: h.info(), State: StateStopped}
 	st.Mounted = m != nil && !h.folder.NoMount
+	if demand != nil {
+		st.HereBytes = demand.Kept()
+	}
 	if s == nil {
 		s = preview
 	}
@@ -403,7 +424,10 @@ func (h *host) status() FolderStatus {
 // info describes the folder from what is known here.
 func (h *host) info() FolderInfo {
 	f := h.folder
-	i := FolderInfo{ID: f.ID, Name: f.Name, Kind: f.Kind, Path: f.Path, NoMount: f.NoMount, VersionsName: f.VersionsName}
+	i := FolderInfo{ID: f.ID, Name: f.Name, Kind: f.Kind, Path: f.Path, NoMount: f.NoMount, VersionsName: f.VersionsName, OnDemand: h.onDemand()}
+	if h.onDemand() {
+		i.Content = h.contentPath()
+	}
 	if m, err := h.history().SnapshotAt(zeroInstant); err == nil {
 		i.Instant, i.Time = m.Record.Instant.String(), m.Record.Instant.Time()
 		i.Files, i.Bytes = m.Record.Root.Count, m.Record.Root.Size

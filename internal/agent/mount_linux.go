@@ -30,6 +30,7 @@ func (h *host) mountOn(ctx context.Context, root *disk.Root, d *folder.Folder, s
 		Changes: d, Unwatched: d.Unwatched, Gate: s, Past: newSource(h.a, h.folder.ID),
 		VersionsName: h.folder.VersionsName, Show: showOf(h.folder.Show),
 		AllowOther: h.a.o.AllowOther, Passthrough: !h.a.o.NoPassthrough,
+		Demand: h.liveDemand(), NoFetch: h.a.o.NoFetch,
 		Exe: h.a.o.Exe, Logger: h.a.log,
 	})
 	if err != nil {

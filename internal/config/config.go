@@ -21,9 +21,11 @@ type Config struct {
 	Spool Spool `toml:"spool"`
 	Cache Cache `toml:"cache"`
 	Mount Mount `toml:"mount"`
-	Sync  Sync  `toml:"sync"`
-	Limit Limit `toml:"limit"`
-	Log   Log   `toml:"log"`
+	// OnDemand says what of on-demand folders is kept here.
+	OnDemand OnDemand `toml:"on-demand"`
+	Sync     Sync     `toml:"sync"`
+	Limit    Limit    `toml:"limit"`
+	Log      Log      `toml:"log"`
 }
 
 // Spool keeps what no remote has yet.
@@ -49,6 +51,27 @@ type Mount struct {
 	Versions Listing `toml:"versions"`
 }
 
+// OnDemand bounds what on-demand folders keep on this disk.
+type OnDemand struct {
+	// Limit is how much content each keeps; 0: no limit. What was not used for
+	// longest goes first, and never what is pinned, in use or not uploaded.
+	Limit Size `toml:"limit"`
+	// NoFetch names programs that get an error instead of content that is not
+	// here: those that read everything they see.
+	NoFetch []string `toml:"no-fetch"`
+}
+
+// noFetch are programs that make thumbnails and indexes.
+func noFetch() []string {
+	return []string{
+		"tumblerd", "gdk-pixbuf-thumbnailer", "totem-video-thumbnailer", "gst-video-thumbnailer",
+		"evince-thumbnailer", "papers-thumbnailer", "ffmpegthumbnailer", "raw-thumbnailer",
+		"tracker-extract", "tracker-extract-3", "tracker-miner-fs", "tracker-miner-fs-3",
+		"localsearch", "localsearch-3", "localsearch-extractor-3",
+		"baloo_file", "baloo_file_extractor", "thumbnail.so", "recollindex",
+	}
+}
+
 // Sync says when changes travel.
 type Sync struct {
 	// Settle is how long a file rests before it is captured.
@@ -69,11 +92,12 @@ type Log struct {
 // Default is what holds without a file.
 func Default() Config {
 	return Config{
-		Spool: Spool{Limit: 16 << 30},
-		Cache: Cache{Limit: 2 << 30},
-		Mount: Mount{AllowOther: Auto, Passthrough: true, Versions: ListRoot},
-		Sync:  Sync{Settle: Duration(time.Second)},
-		Log:   Log{Level: slog.LevelInfo},
+		Spool:    Spool{Limit: 16 << 30},
+		Cache:    Cache{Limit: 2 << 30},
+		Mount:    Mount{AllowOther: Auto, Passthrough: true, Versions: ListRoot},
+		OnDemand: OnDemand{Limit: 16 << 30, NoFetch: noFetch()},
+		Sync:     Sync{Settle: Duration(time.Second)},
+		Log:      Log{Level: slog.LevelInfo},
 	}
 }
 
@@ -120,7 +144,7 @@ func Parse(data []byte) (Config, error) {
 func Names() []string {
 	return []string{
 		"spool.limit", "cache.limit", "mount.allow-other", "mount.passthrough",
-		"mount.versions", "sync.settle", "limit.upload", "limit.download", "log.level",
+		"mount.versions", "on-demand.limit", "on-demand.no-fetch", "sync.settle", "limit.upload", "limit.download", "log.level",
 	}
 }
 
@@ -138,6 +162,9 @@ func (c Config) check() error {
 	}
 	if c.Cache.Limit < 64<<20 {
 		return fmt.Errorf("cache.limit: %v is less than 64MiB", c.Cache.Limit)
+	}
+	if c.OnDemand.Limit != 0 && c.OnDemand.Limit < 1<<20 {
+		return fmt.Errorf("on-demand.limit: %v is less than 1MiB (0 means no limit)", c.OnDemand.Limit)
 	}
 	if c.Spool.Limit != 0 && c.Spool.Limit < 64<<20 {
 		return fmt.Errorf("spool.limit: %v is less than 64MiB (0 means no limit)", c.Spool.Limit)

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func TestMissingFileIsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := config.Default(); got != want {
+	if want := config.Default(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -52,7 +53,7 @@ level = "debug"
 	want.Sync.Settle = config.Duration(500 * time.Millisecond)
 	want.Limit.Upload = 1 << 20
 	want.Log.Level = slog.LevelDebug
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
@@ -65,6 +66,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		{"negative size", "[cache]\nlimit = \"-1GiB\"\n", "-1GiB"},
 		{"cache too small", "[cache]\nlimit = \"1MiB\"\n", "64MiB"},
 		{"spool too small", "[spool]\nlimit = \"1MiB\"\n", "64MiB"},
+		{"on-demand limit too small", "[on-demand]\nlimit = \"1KiB\"\n", "1MiB"},
 		{"bad time", "[sync]\nsettle = \"soon\"\n", "soon"},
 		{"settle too long", "[sync]\nsettle = \"1h\"\n", "sync.settle"},
 		{"limit too small", "[limit]\nupload = \"5\"\n", "limit.upload"},
@@ -85,6 +87,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 func TestEverySettingIsKnownByName(t *testing.T) {
 	values := map[string]string{
 		"spool.limit": `"1GiB"`, "cache.limit": `"1GiB"`, "mount.allow-other": `"yes"`,
+		"on-demand.limit": `"1GiB"`, "on-demand.no-fetch": `["indexer"]`,
 		"mount.passthrough": "true", "mount.versions": `"none"`, "sync.settle": `"2s"`, "limit.upload": `"1MiB/s"`, "limit.download": `"0"`, "log.level": `"warn"`,
 	}
 	for _, name := range config.Names() {
@@ -98,7 +101,7 @@ func TestSizesSurviveWritingAndReading(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := config.Size(rapid.Int64Range(0, 1<<52).Draw(t, "size"))
 		got, err := config.ParseSize(want.String())
-		if err != nil || got != want {
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Fatalf("%v: got %v, %v", want, got, err)
 		}
 	})

@@ -64,10 +64,13 @@ func (s *Syncer) apply(ctx context.Context, p *plan, to versions.Entry, at versi
 	if err := a.move(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.refold(ctx, to); err != nil {
+		return nil, err
+	}
 	for rest := p.changes; len(rest) > 0; {
 		n, size := 0, int64(0)
 		for n < len(rest) && n < batchSteps && (n == 0 || size < batchBytes) {
-			if needsContent(rest[n]) {
+			if s.o.Stubs == nil && needsContent(rest[n]) {
 				size += rest[n].New.Size
 			}
 			n++
@@ -113,6 +116,7 @@ type stagedChange struct {
 	name string   // in staging
 	sig  disk.Sig // of what is staged
 	link bool     // it is made as a hard link when its turn comes
+	stub bool     // it comes without its content
 	err  error    // why it could not be staged
 }
 
@@ -185,10 +189,11 @@ func (a *applier) prepare(changes []versions.Change) []stagedChange {
 	room := a.room()
 	for _, c := range changes {
 		s := stagedChange{Change: c}
-		if !onlyMeta(c) && c.New.Kind != versions.Dir {
+		s.stub = !onlyMeta(c) && a.asStub(c)
+		if s.stub || !onlyMeta(c) && c.New.Kind != versions.Dir {
 			s.name = a.s.stageName()
 			s.link = a.isLink(c)
-			if !s.link && !room.take(*c.New) {
+			if !s.link && !s.stub && !room.take(*c.New) {
 				a.fail(c.Path, syscall.ENOSPC)
 				a.count(c)
 				continue
@@ -230,7 +235,7 @@ func (a *applier) show(ctx context.Context, list []stagedChange, which func(stag
 		if err == nil {
 			var sig disk.Sig
 			if sig, err = a.s.readBack(*c); err == nil {
-				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig})
+				applied = append(applied, folder.Applied{Path: c.Path, Entry: c.New, Sig: sig, Folded: a.plan.folds.is(c.Path)})
 				a.news.add(c.Change)
 				fresh[c.Path] = c.New.Kind == versions.Dir
 				if c.New.Link != [16]byte{} {
@@ -250,7 +255,19 @@ func (a *applier) show(ctx context.Context, list []stagedChange, which func(stag
 }
 
 // create makes the staged inode of a change.
-func (a *applier) create(ctx context.Context, c *stagedChange) error {
+func (a *applier) create(ctx context.Context, c *stagedChange) (err error) {
+	if c.Old != nil && a.s.o.Stubs != nil {
+		defer func() {
+			if err == nil {
+				err = a.s.o.Stubs.Staged(c.Path, a.stage, c.name)
+			}
+		}()
+	}
+	if c.stub {
+		if done, err := a.createStub(c); done {
+			return err
+		}
+	}
 	if c.New.Kind != versions.File || c.New.Size == 0 {
 		st, notes, err := a.stage.Create(ctx, c.name, *c.New, nil, a.options)
 		a.s.noted(c.Path, notes)
@@ -277,11 +294,11 @@ func (a *applier) visible(ctx context.Context, c *stagedChange) error {
 	switch {
 	case c.Path == "":
 		return nil // the root's attributes come with the directories
-	case c.New.Kind == versions.Dir && c.Old == nil:
+	case c.New.Kind == versions.Dir && c.Old == nil && !c.stub:
 		step.Op, step.Meta = disk.MakeDir, disk.MetaOf(*c.New, a.options)
 		step.Staged = a.s.stageName()
 		step.Meta.Mode |= 0o700 // until everything is in it
-	case c.New.Kind == versions.Dir:
+	case c.New.Kind == versions.Dir && !c.stub:
 		return nil
 	case onlyMeta(c.Change):
 		step.Op, step.Meta = disk.SetMeta, disk.MetaOf(*c.New, a.options)
@@ -376,7 +393,7 @@ func (a *applier) dirs(ctx context.Context) error {
 			}
 			continue
 		}
-		applied = append(applied, folder.Applied{Path: d.path, Entry: &d.entry, Sig: sig})
+		applied = append(applied, folder.Applied{Path: d.path, Entry: &d.entry, Sig: sig, Folded: a.plan.folds.is(d.path)})
 	}
 	return a.s.o.Disk.Applied(applied)
 }
@@ -408,7 +425,7 @@ func (a *applier) count(c versions.Change) {
 func (a *applier) prefetch(ctx context.Context, list []stagedChange) {
 	var ids []chunk.ID
 	for _, c := range list {
-		if needsContent(c.Change) && !c.link {
+		if needsContent(c.Change) && !c.link && !c.stub {
 			for _, p := range c.New.Pieces {
 				ids = append(ids, p.ID)
 			}
@@ -420,7 +437,11 @@ func (a *applier) prefetch(ctx context.Context, list []stagedChange) {
 }
 
 func (a *applier) unstage(name string) error {
-	if err := a.stage.Remove(name); err != nil && !missing(err) {
+	err := a.stage.Remove(name)
+	if errors.Is(err, syscall.EISDIR) {
+		err = a.stage.Rmdir(name)
+	}
+	if err != nil && !missing(err) {
 		return err
 	}
 	return nil

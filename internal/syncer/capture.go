@@ -134,13 +134,27 @@ func (s *Syncer) describe(ctx context.Context, snap *versions.Snapshot, root, ti
 	if mine, err = s.mine(ctx, root, tip); err != nil || !mine {
 		return false, err
 	}
-	if built != nil && versions.Equal(root, built.Root) {
-		snap.Added, snap.Changed, snap.Removed = built.Added, built.Changed, built.Removed
-		snap.Dirs = built.Dirs
+	known := built != nil && versions.Equal(root, built.Root)
+	if known && !built.Inexact {
+		tell(built, snap)
 		return true, nil
 	}
 	snap.Added, snap.Changed, snap.Removed = 0, 0, 0
-	return true, s.compare(ctx, tip, snap)
+	if err := s.compare(ctx, tip, snap); err != nil {
+		if !known || ctx.Err() != nil {
+			return false, err
+		}
+		// Listings of what is not here cannot be read now: what happened below
+		// is told less exactly, and nothing waits for it.
+		tell(built, snap)
+	}
+	return true, nil
+}
+
+// tell fills in what a build has counted.
+func tell(built *folder.Built, snap *versions.Snapshot) {
+	snap.Added, snap.Changed, snap.Removed = built.Added, built.Changed, built.Removed
+	snap.Dirs = built.Dirs
 }
 
 func (s *Syncer) isAttached() bool {

@@ -227,6 +227,12 @@ func (s *Syncer) sweepOne(ctx context.Context, d displaced) (done bool, err erro
 		if !f.Unused() {
 			return false, nil
 		}
+		if _, stub, err := f.Stub(); err != nil || stub {
+			if err == nil {
+				err = dir.Remove(d.Staged) // nobody has written it
+			}
+			return err == nil, err
+		}
 		if st, err = f.Stat(); err != nil {
 			return false, err
 		}

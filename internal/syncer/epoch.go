@@ -138,6 +138,9 @@ func (s *Syncer) readAgain(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
+	if _, stub, err := f.Stub(); err != nil || stub {
+		return errors.Join(err, fmt.Errorf("%s is not here either: %w", path, fs.ErrNotExist))
+	}
 	_, err = s.o.Contents.Write(ctx, f)
 	return err
 }

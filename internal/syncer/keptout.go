@@ -35,6 +35,9 @@ func (a *applier) makeRoom(ctx context.Context, c *stagedChange, err error) erro
 	if serr != nil {
 		return errors.Join(err, serr)
 	}
+	if c.stub && st.Type() == disk.TypeDir {
+		return err // what is below was not planned: next time it is
+	}
 	if c.New.Kind == versions.Dir && st.Type() == disk.TypeDir {
 		return nil // it is in the tree from now on, with what comes into it
 	}

@@ -55,6 +55,7 @@ type Options struct {
 	Root     *disk.Root
 	Disk     *folder.Folder
 	Applier  Applier
+	Stubs    Stubs // nil: everything is brought with its content
 	Owners   *disk.Owners
 	Hidden   func(name string) bool // names in the root that are ours: staging
 	Trees    *versions.Trees

@@ -24,6 +24,7 @@ type plan struct {
 	gone    []versions.Change
 	dirs    []dirMeta
 	bytes   int64 // of content that is needed
+	folds   *folds
 
 	untracked map[string]bool // paths that leave the tree and stay on this disk
 }
@@ -36,15 +37,23 @@ type dirMeta struct {
 
 // empty tells that there is nothing to do.
 func (p *plan) empty() bool {
-	return len(p.giveWay)+len(p.moves)+len(p.changes)+len(p.gone)+len(p.dirs) == 0
+	return len(p.giveWay)+len(p.moves)+len(p.changes)+len(p.gone)+len(p.dirs) == 0 &&
+		(p.folds == nil || len(p.folds.touched) == 0)
 }
 
 // makePlan compares from with to.
 func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, error) {
-	p := &plan{}
+	p := &plan{folds: s.newFolds()}
 	known := map[string]versions.Entry{"": to} // directories of to that the comparison told of
 	replaced := ""                             // below this path everything gives way first
-	err := s.o.Trees.Diff(ctx, from, to, func(c versions.Change) error {
+	err := s.o.Trees.Diff(ctx, from, to, func(c versions.Change) (end error) {
+		taken, skip := p.folds.takes(c)
+		if skip {
+			end = versions.SkipDir
+		}
+		if taken {
+			return end
+		}
 		if c.New != nil && c.New.Kind == versions.Dir {
 			known[c.Path] = *c.New
 		}
@@ -61,7 +70,7 @@ func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, 
 		default:
 			p.changes = append(p.changes, c)
 		}
-		return nil
+		return end
 	})
 	if err != nil {
 		return nil, err
@@ -76,11 +85,11 @@ func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, 
 			return nil, err
 		}
 	}
-	if !s.moveless && len(p.untracked) == 0 {
+	if !s.moveless && len(p.untracked) == 0 && s.o.Stubs == nil { // what is not planned cannot be moved
 		p.findMoves(s.o.Disk.HoldsKeptOut)
 	}
 	for _, c := range p.changes {
-		if needsContent(c) {
+		if s.o.Stubs == nil && needsContent(c) { // else nobody knows before each is looked at
 			p.bytes += c.New.Size
 		}
 	}

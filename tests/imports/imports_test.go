@@ -43,8 +43,9 @@ var layers = []layer{
 	{"internal/folder", []string{"internal/chunk", "internal/disk", "internal/ignore", "versions"}, "a directory on disk knows no remote"},
 	{"remote", []string{"internal/atomicfile", "internal/blob"}, "the server must not be able to open what it stores"},
 	{"fs", []string{"internal/chunk", "internal/disk", "versions"}, "the mount serves what it is given: no store, no remote, no sync"},
+	{"internal/ondemand", []string{"internal/chunk", "internal/disk", "internal/folder", "versions"}, "what is not here is brought by what it is given: it knows neither the mount nor the remote"},
 	{"internal/syncer", []string{"internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/disk", "internal/folder", "internal/ignore", "internal/line", "internal/meta", "internal/reconcile", "internal/seal", "internal/store", "versions"}, "the syncer works on any folder, mounted or not"},
-	{"internal/agent", []string{"fs", "internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/config", "internal/disk", "internal/folder", "internal/line", "internal/meta", "internal/reconcile", "internal/seal", "internal/store", "internal/syncer", "remote", "versions"}, "the agent wires everything"},
+	{"internal/agent", []string{"fs", "internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/config", "internal/disk", "internal/folder", "internal/line", "internal/meta", "internal/ondemand", "internal/reconcile", "internal/seal", "internal/store", "internal/syncer", "remote", "versions"}, "the agent wires everything"},
 	{"cmd/syncfs", []string{"fs", "internal/agent", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/ignore", "internal/line", "internal/seal", "internal/store", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
 }
 
