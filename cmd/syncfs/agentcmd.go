@@ -69,6 +69,7 @@ func (e *env) agentOptions() (agent.Options, error) {
 		OnDemandLimit: int64(c.OnDemand.Limit),
 		NoFetch:       c.OnDemand.NoFetch,
 		Settle:        time.Duration(c.Sync.Settle),
+		CommitEvery:   time.Duration(c.Sync.CommitEvery),
 		Limits:        agent.Limits{Upload: int64(c.Limit.Upload), Download: int64(c.Limit.Download)},
 		Version:       buildInfo().Version,
 		Logger:        slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level})),

@@ -35,6 +35,7 @@ type Options struct {
 	Limits        Limits        // of the traffic with a server; a directory has none
 	OnDemandLimit int64         // bytes of content that on-demand folders keep here; 0: no limit
 	NoFetch       []string      // names of programs for which none is fetched
+	CommitEvery   time.Duration // how long new content is read before what is whole is committed; 0: five minutes
 	Settle        time.Duration // how long a file rests before it is captured; 0: one second
 	MaintainEvery time.Duration // how often the remote is put in order; 0: every hour
 

@@ -334,8 +334,8 @@ func (h *host) open(root *disk.Root, late *lateMount) (*folder.Folder, *syncer.S
 	s, err = syncer.New(syncer.Options{
 		ID: h.folder.ID, Name: h.folder.Name, Kind: h.folder.Kind, Repository: a.repo.Setup.Repository,
 		StateDir: stateDir, QueueDir: queueDir(a.o.Dirs, h.folder.ID),
-		Settle: a.o.Settle,
-		Root:   root, Disk: d, Applier: late, Stubs: stubs, Owners: owners, Hidden: hidden,
+		Settle: a.o.Settle, Slice: a.o.CommitEvery,
+		Root: root, Disk: d, Applier: late, Stubs: stubs, Owners: owners, Hidden: hidden,
 		Trees: a.trees, Contents: a.contents, Store: a.store, Lines: a.lines, Meta: db, Packs: a.packs,
 		Device: a.repo.Setup.Device, Host: a.o.Host, User: a.o.User,
 		ScanAtFlush: h.folder.NoMount,

@@ -76,6 +76,9 @@ func noFetch() []string {
 type Sync struct {
 	// Settle is how long a file rests before it is captured.
 	Settle Duration `toml:"settle"`
+	// CommitEvery is how long new content is read, or its sending would take,
+	// before what is whole so far becomes a version.
+	CommitEvery Duration `toml:"commit-every"`
 }
 
 // Limit bounds what goes over the network, in bytes a second; 0: no bound.
@@ -96,7 +99,7 @@ func Default() Config {
 		Cache:    Cache{Limit: 2 << 30},
 		Mount:    Mount{AllowOther: Auto, Passthrough: true, Versions: ListRoot},
 		OnDemand: OnDemand{Limit: 16 << 30, NoFetch: noFetch()},
-		Sync:     Sync{Settle: Duration(time.Second)},
+		Sync:     Sync{Settle: Duration(time.Second), CommitEvery: Duration(5 * time.Minute)},
 		Log:      Log{Level: slog.LevelInfo},
 	}
 }
@@ -144,13 +147,16 @@ func Parse(data []byte) (Config, error) {
 func Names() []string {
 	return []string{
 		"spool.limit", "cache.limit", "mount.allow-other", "mount.passthrough",
-		"mount.versions", "on-demand.limit", "on-demand.no-fetch", "sync.settle", "limit.upload", "limit.download", "log.level",
+		"mount.versions", "on-demand.limit", "on-demand.no-fetch", "sync.settle", "sync.commit-every", "limit.upload", "limit.download", "log.level",
 	}
 }
 
 func (c Config) check() error {
 	if d := time.Duration(c.Sync.Settle); d < 100*time.Millisecond || d > time.Minute {
 		return fmt.Errorf("sync.settle: %v is not between 100ms and 1m", d)
+	}
+	if d := time.Duration(c.Sync.CommitEvery); d < time.Second || d > 10*time.Minute {
+		return fmt.Errorf("sync.commit-every: %v is not between 1s and 10m", d)
 	}
 	for _, r := range []struct {
 		name string

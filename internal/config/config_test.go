@@ -69,6 +69,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		{"on-demand limit too small", "[on-demand]\nlimit = \"1KiB\"\n", "1MiB"},
 		{"bad time", "[sync]\nsettle = \"soon\"\n", "soon"},
 		{"settle too long", "[sync]\nsettle = \"1h\"\n", "sync.settle"},
+		{"commits too rare", "[sync]\ncommit-every = \"1h\"\n", "sync.commit-every"},
 		{"limit too small", "[limit]\nupload = \"5\"\n", "limit.upload"},
 		{"bad rate", "[limit]\nupload = \"fast\"\n", "not a rate"},
 		{"bad choice", "[mount]\nallow-other = \"perhaps\"\n", "perhaps"},
@@ -88,7 +89,7 @@ func TestEverySettingIsKnownByName(t *testing.T) {
 	values := map[string]string{
 		"spool.limit": `"1GiB"`, "cache.limit": `"1GiB"`, "mount.allow-other": `"yes"`,
 		"on-demand.limit": `"1GiB"`, "on-demand.no-fetch": `["indexer"]`,
-		"mount.passthrough": "true", "mount.versions": `"none"`, "sync.settle": `"2s"`, "limit.upload": `"1MiB/s"`, "limit.download": `"0"`, "log.level": `"warn"`,
+		"mount.passthrough": "true", "mount.versions": `"none"`, "sync.settle": `"2s"`, "sync.commit-every": `"1m"`, "limit.upload": `"1MiB/s"`, "limit.download": `"0"`, "log.level": `"warn"`,
 	}
 	for _, name := range config.Names() {
 		if _, err := config.Parse([]byte(name + " = " + values[name])); err != nil {

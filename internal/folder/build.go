@@ -27,6 +27,7 @@ type Built struct {
 	// Inexact: a directory that is not here has come, moved or gone, and what is
 	// in it is neither counted nor in Dirs.
 	Inexact bool
+	Partial bool // Enough said so: some of what is new is left for later
 
 	build *build
 }
@@ -37,6 +38,14 @@ type BuildOptions struct {
 	Before   time.Time                // not zero: of what is being written, take what was dirty by then, flagged unstable
 	Force    bool                     // take all that is being written, flagged unstable
 	Progress func(files, bytes int64) // what was read since the last call, by several goroutines at once; may be nil
+	// Enough is asked before new content is read. Once it says so, what is new
+	// is left to the next build: this one holds what is whole so far, and all
+	// that was recorded before. It is for records that are known to be those of
+	// the last snapshot: otherwise what is left would pass for deleted. Nil: all
+	// is taken.
+	Enough func() bool
+	// NothingNew leaves all that is new, as if Enough had said so at once.
+	NothingNew bool
 	// Rules are rules for directories that hold none on this disk: at a first
 	// attach, those of the remote. io/fs.ErrNotExist where there are none; nil:
 	// nowhere.
@@ -61,6 +70,8 @@ type build struct {
 	root     rootRecord
 
 	added, changed, removed, files, bytes atomic.Int64
+
+	partial atomic.Bool // Enough has said so
 
 	mu      sync.Mutex // guards all below
 	dirs    []versions.DirChange
@@ -104,6 +115,7 @@ func (f *Folder) Build(ctx context.Context, trees *versions.Trees, contents *ver
 		spill: &spill{dir: f.o.TempDir}, rules: f.rulebook(), gone: make(map[string]bool), links: make(map[inode][16]byte),
 	}
 	b.rules.extra = o.Rules
+	b.partial.Store(o.NothingNew && !relist)
 	top, err := b.run(ctx, taken)
 	f.give(b, err == nil)
 	if err != nil {
@@ -262,7 +274,7 @@ func (b *build) result(top *task) *Built {
 	})
 	b.dirs = slices.CompactFunc(b.dirs, func(x, y versions.DirChange) bool { return x.Path == y.Path })
 	return &Built{
-		Root: top.entry, Dirs: b.dirs, build: b, Waiting: len(b.waiting),
+		Root: top.entry, Dirs: b.dirs, build: b, Waiting: len(b.waiting), Partial: b.partial.Load(),
 		Added: b.added.Load(), Changed: b.changed.Load(), Removed: b.removed.Load(),
 		Files: b.files.Load(), Bytes: b.bytes.Load(), Inexact: b.inexact,
 	}

@@ -43,6 +43,10 @@ var (
 
 // work takes what stands under one name.
 func (b *build) work(ctx context.Context, j *job) {
+	if b.rests(j) {
+		b.wait(j.path, j.mark, 0)
+		return
+	}
 	e, sig, err := b.taken(ctx, j)
 	switch {
 	case err == nil:

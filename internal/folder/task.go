@@ -32,6 +32,7 @@ type task struct {
 
 	entry   versions.Entry // as read now
 	sig     disk.Sig
+	rest    bool  // new names in it were left for later; the walk's alone
 	skipped bool  // not entered: the parent keeps what it has
 	folded  bool  // nothing of it is here: its mark says what it holds
 	missing error // root: why it could not be entered

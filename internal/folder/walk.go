@@ -137,6 +137,9 @@ func (b *build) children(t *task, m *mark, deep bool) ([]visit, error) {
 	} else if err := b.compare(t, names, look); err != nil {
 		return nil, err
 	}
+	if t.rest {
+		b.wait(t.path, &mark{self: true, all: true, touched: true, since: b.now, at: b.now}, 0)
+	}
 	if t.base != t.path && !deep {
 		return below, b.rekeyBelow(t, below)
 	}
@@ -232,6 +235,9 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 	case n.Type == disk.TypeFifo || n.Type == disk.TypeSocket:
 		b.vanish(t, old, path)
 		b.f.troubled(path, errSpecial, true)
+		return visit{}, false
+	case old == nil && (m == nil || m.from == "") && b.partial.Load() && t.mayRest():
+		t.rest = true
 		return visit{}, false
 	case n.Type == disk.TypeDir:
 		return b.lookDir(t, n.Name, path, old, st, m, deep)

@@ -101,7 +101,10 @@ func (s *Syncer) round(ctx context.Context) (made bool, again time.Duration) {
 	if ctx.Err() != nil {
 		return made, 0
 	}
-	s.flushBuilt(begun, err)
+	partial := err == nil && s.endedEarly()
+	if !partial {
+		s.flushBuilt(begun, err)
+	}
 	s.tellTrouble()
 	if err != nil {
 		s.o.Logger.Warn("no snapshot", "err", err)
@@ -111,6 +114,10 @@ func (s *Syncer) round(ctx context.Context) (made bool, again time.Duration) {
 	s.mu.Lock()
 	s.status.buildFailures = 0
 	s.mu.Unlock()
+	if partial {
+		s.carried(ctx)
+		return made, time.Millisecond
+	}
 	if files, _ := s.o.Disk.Pending(); files > 0 {
 		return made, s.o.Settle
 	}

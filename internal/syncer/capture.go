@@ -52,13 +52,21 @@ func (s *Syncer) captureWith(ctx context.Context, o folder.BuildOptions, w word)
 	o.Tracked = s.trackedIn(ctx, tipRoot)
 	o.Progress = func(files, bytes int64) { s.activity(Activity{Stage: "read", Files: files, Bytes: bytes}) }
 	defer s.activity(Activity{})
-	stop := s.uploadMeanwhile(ctx)
+	p := &slice{s: s}
+	if tipRoot.IsZero() || versions.Equal(before, tipRoot) {
+		o.Enough = p.enough // nothing that the tip has can be missing from the records
+	}
+	stop := s.uploadMeanwhile(ctx, &p.sent)
 	built, err := s.o.Disk.Build(ctx, s.o.Trees, s.o.Contents, o)
 	stop()
 	if err != nil {
 		return false, fmt.Errorf("take a snapshot: %w", err)
 	}
 	s.o.Hook("built")
+	partial := built != nil && built.Partial
+	s.mu.Lock()
+	s.status.partial = partial
+	s.mu.Unlock()
 	root := before
 	if built != nil {
 		root = built.Root
@@ -83,6 +91,9 @@ func (s *Syncer) captureWith(ctx context.Context, o folder.BuildOptions, w word)
 		Folder:  s.o.ID,
 		Instant: versions.NextInstant(s.o.Now(), last),
 		Host:    s.o.Host, User: s.o.User, Device: s.o.Device, Kind: s.o.Kind,
+	}
+	if partial {
+		snap.Tags = []string{TagPartial}
 	}
 	if !tipID.IsZero() {
 		snap.Parents = []chunk.ID{tipID}

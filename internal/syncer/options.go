@@ -67,6 +67,10 @@ type Options struct {
 
 	Device, Host, User string
 
+	// Slice is how long new content is read before what is whole so far is
+	// committed, so that a prune elsewhere spares it; 0: five minutes.
+	Slice time.Duration
+
 	ScanAtFlush bool                // requests do not tell of every change: look at the disk
 	Notify      func(dirs []string) // these directories have a new instant
 	Note        func(Operation)     // operations log
@@ -81,6 +85,9 @@ func (o *Options) fill() {
 	}
 	if o.Interval <= 0 {
 		o.Interval = minInterval
+	}
+	if o.Slice <= 0 {
+		o.Slice = 5 * time.Minute
 	}
 	if o.Packs == nil {
 		o.Packs = &Packs{}

@@ -72,6 +72,9 @@ func (s *Syncer) look(ctx context.Context, o folder.BuildOptions) (versions.Entr
 	_, _, tip := s.tip()
 	s.mu.Unlock()
 	o.Tracked = s.trackedIn(ctx, tip)
+	// In the middle of a long first upload what was not read yet waits here too:
+	// the steps go around it.
+	o.NothingNew = s.endedEarly() && versions.Equal(root, tip)
 	built, err := s.o.Disk.Build(ctx, s.o.Trees, s.o.Contents, o)
 	if err != nil {
 		return versions.Entry{}, nil, fmt.Errorf("look at the folder: %w", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/line"
@@ -91,8 +92,8 @@ const (
 )
 
 // uploadMeanwhile sends what a build has put into the spool while it goes on,
-// until stop is called.
-func (s *Syncer) uploadMeanwhile(parent context.Context) (stop func()) {
+// until stop is called; sent counts it.
+func (s *Syncer) uploadMeanwhile(parent context.Context, sent *atomic.Int64) (stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	var work sync.WaitGroup
 	work.Go(func() {
@@ -100,7 +101,7 @@ func (s *Syncer) uploadMeanwhile(parent context.Context) (stop func()) {
 			if _, bytes := s.o.Store.Pending(); bytes < meanwhileBytes {
 				continue
 			}
-			err := s.WhileResumed(ctx, func(ctx context.Context) error { return s.o.Store.Upload(ctx, func(int64) {}) })
+			err := s.WhileResumed(ctx, func(ctx context.Context) error { return s.o.Store.Upload(ctx, func(n int64) { sent.Add(n) }) })
 			if err != nil && ctx.Err() == nil {
 				s.o.Logger.Debug("nothing is sent while the folder is read", "err", err)
 				return // the commit tries again, and says why

@@ -86,7 +86,7 @@ func (s *Syncer) Resolve(ctx context.Context, list []Dispute, keep Keep, dry boo
 	for i := range out {
 		tellStay(&out[i], stay)
 	}
-	_, cerr := s.captureLocked(ctx, folder.BuildOptions{})
+	_, cerr := s.captureWith(ctx, folder.BuildOptions{}, word{nothing: true}) // the user has decided
 	for _, r := range out {
 		if r.Err == nil {
 			s.o.Note(Operation{What: "resolved", Path: r.Path, Text: r.text()})
@@ -126,8 +126,12 @@ func (s *Syncer) secure(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := s.captureLocked(ctx, folder.BuildOptions{Before: s.o.Now(), Force: true})
-	return err
+	for {
+		_, err := s.captureLocked(ctx, folder.BuildOptions{Before: s.o.Now(), Force: true})
+		if err != nil || !s.endedEarly() {
+			return err
+		}
+	}
 }
 
 // candidate is one of the contents of a Dispute.
@@ -386,7 +390,7 @@ func (s *Syncer) undisturbed(ctx context.Context, paths []string, step func() er
 		if err := sleep(ctx, calmPause); err != nil {
 			return err
 		}
-		if _, err := s.captureLocked(ctx, folder.BuildOptions{}); err != nil {
+		if _, err := s.captureWith(ctx, folder.BuildOptions{}, word{nothing: true}); err != nil {
 			return err
 		}
 	}

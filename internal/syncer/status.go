@@ -42,6 +42,7 @@ type Status struct {
 	damaged             error            // part of the history
 	unapplied           []folder.Trouble // paths that could not be put here
 	full, refused       bool
+	partial             bool // the last capture left something new for the next
 	ready               bool
 	buildFailures       int    // in a row
 	noted               string // the last error in the operations log
