@@ -29,6 +29,7 @@ type use struct {
 	machine, path string
 	at            int // when
 	edit          bool
+	unsure        bool // see ledger.crashed
 }
 
 // ledger is what programs did, kept outside of what is tested.
@@ -36,9 +37,22 @@ type ledger struct {
 	all    map[string]*content
 	during map[string]bool // what stood in a file that was open for writing meanwhile
 	now    int
+	met    int // when all machines had met last
+	// crashed are machines that have since. One that crashed in the middle of an
+	// apply does not know how far it came, so what it replaces of that counts as
+	// a change of the state before: both contents are kept.
+	crashed map[string]bool
 }
 
-func newLedger() *ledger { return &ledger{all: map[string]*content{}, during: map[string]bool{}} }
+func newLedger() *ledger {
+	return &ledger{all: map[string]*content{}, during: map[string]bool{}, crashed: map[string]bool{}}
+}
+
+// allMet notes that all machines have the same tree.
+func (l *ledger) allMet() {
+	l.met = l.now
+	clear(l.crashed)
+}
 
 // fresh is a content that nobody has written before.
 func (l *ledger) fresh(size int) string {
@@ -89,7 +103,7 @@ func (l *ledger) ended(machine, path, text string, edit bool) {
 		return
 	}
 	l.now++
-	c.ends = append(c.ends, use{machine, path, l.now, edit})
+	c.ends = append(c.ends, use{machine: machine, path: path, at: l.now, edit: edit})
 	if c.writers[machine] && !c.safe {
 		c.gone = true
 	}
@@ -100,7 +114,7 @@ func (l *ledger) moved(machine, to, text string) {
 	if c, ok := l.all[text]; ok {
 		l.now++
 		c.movers[machine] = true
-		c.moves = append(c.moves, use{machine, to, l.now, false})
+		c.moves = append(c.moves, use{machine: machine, path: to, at: l.now})
 	}
 }
 
@@ -141,9 +155,11 @@ func (l *ledger) wrong(tree map[string]string) (out []string) {
 		if len(paths) > n {
 			out = append(out, fmt.Sprintf("%.20q stands %d times, at %q, at most %d are right", text, len(paths), paths, n))
 		}
-		for _, e := range c.ends {
+		for i := range c.ends {
+			e := &c.ends[i]
+			e.unsure = e.unsure || e.at > l.met && l.crashed[e.machine]
 			for _, p := range paths {
-				if c.back(e, p) {
+				if !e.unsure && c.back(*e, p) {
 					out = append(out, fmt.Sprintf("%.20q of %v stands at %q, though %s saw it at %q and replaced or removed it", text, slices.Sorted(maps.Keys(c.writers)), p, e.machine, e.path))
 				}
 			}
@@ -155,8 +171,8 @@ func (l *ledger) wrong(tree map[string]string) (out []string) {
 
 // back tells whether c at path is what end should have ended.
 func (c *content) back(end use, path string) bool {
-	if c.links > 0 || c.writers[end.machine] {
-		// Its own machine may have replaced it while it already was on its way
+	if c.links > 0 || c.writers[end.machine] || c.movers[end.machine] {
+		// The machine that put it there may have replaced it while it already was on its way
 		// as the loser of a conflict.
 		return false
 	}

@@ -28,7 +28,8 @@ var (
 // What is allowed, beside the properties of ledger, player and play: a content
 // that its own machine replaced before it was captured may be in no snapshot;
 // two machines that renamed one file are both right; a change of attributes
-// alone does not hold off a delete.
+// alone does not hold off a delete; what a machine replaces after a crash in the
+// middle of an apply may stay as a conflict copy, or come back.
 func TestRandomWorkOfMachines(t *testing.T) {
 	gen := sequences()
 	var mu sync.Mutex

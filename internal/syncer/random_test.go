@@ -296,6 +296,7 @@ func (p *play) stabilize() {
 		p.l.captured(text)
 	}
 	p.again(tree)
+	p.l.allMet()
 	clear(p.worked)
 	clear(p.joined)
 	p.records = len(p.w.records())

@@ -150,6 +150,7 @@ func (p *player) crash(keepDatabase bool) {
 			old.w.t.Fatal(err)
 		}
 	}
+	p.l.crashed[p.program.name] = true
 	p.dead = append(p.dead, burial{old, old.run, p.life})
 	old.run.cancel()
 	old.run = nil
