@@ -92,6 +92,9 @@ func (e *env) printStatus(s agent.Status) error {
 		if f.Error != "" {
 			fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, clean(f.Error))
 		}
+		if f.Refused {
+			fmt.Fprintf(e.stdout, "  %s: nothing is sent or applied until you decide: `syncfs remote accept %s --dry-run` tells what it means to take the remote as it is\n", f.Name, f.Name)
+		}
 		for _, h := range f.Holds {
 			fmt.Fprintf(e.stdout, "  %s: %s\n", f.Name, holdText(f.Name, h))
 		}

@@ -113,6 +113,7 @@ type FolderStatus struct {
 	Problems     []Problem `json:"problems,omitempty"`
 	Paused       bool      `json:"paused"`
 	PausedUntil  time.Time `json:"paused_until,omitzero"` // absent: until resumed
+	Refused      bool      `json:"refused,omitempty"`     // the remote is not as this machine left it, and can be accepted
 	Holds        []Hold    `json:"holds,omitempty"`
 	Waiting      int       `json:"waiting,omitempty"` // changes of others that wait for files in use here
 	Conflicts    int       `json:"conflicts"`         // conflict copies in the tree

@@ -86,6 +86,7 @@ func (a *Agent) newControl() *control {
 	mux.Handle("POST /v1/limit", long(func(_ context.Context, l Limits, _ func(Progress)) (any, error) { return nil, a.setLimits(l) }))
 	mux.Handle("GET /v1/conflicts", answer(a.serveConflicts))
 	mux.Handle("POST /v1/decide", long(func(ctx context.Context, r HeldRequest, _ func(Progress)) (any, error) { return a.decide(ctx, r) }))
+	mux.Handle("POST /v1/accept", long(func(ctx context.Context, r AcceptRequest, _ func(Progress)) (any, error) { return a.accept(ctx, r) }))
 	mux.Handle("POST /v1/rewind", long(func(ctx context.Context, r RewindRequest, _ func(Progress)) (any, error) { return a.rewind(ctx, r) }))
 	mux.Handle("POST /v1/resolve", long(func(ctx context.Context, r ResolveRequest, _ func(Progress)) (any, error) { return a.resolve(ctx, r) }))
 	mux.Handle("POST /v1/ignored", long(func(ctx context.Context, r IgnoredRequest, _ func(Progress)) (any, error) { return a.ignored(ctx, r) }))

@@ -61,6 +61,8 @@ func codes() []struct {
 		{"no-rule", ErrNoRule},
 		{"mount", ErrMount},
 		{"nothing-held", syncer.ErrNothingHeld},
+		{"not-replaced", syncer.ErrNotReplaced},
+		{"foreign", syncer.ErrForeign},
 		{"no-repository", store.ErrNoRepository}, // also of a directory that cannot be reached
 		{"offline", blob.ErrOffline},
 		{"full", blob.ErrFull},

@@ -338,6 +338,7 @@ func (h *host) open(root *disk.Root, late *lateMount) (*folder.Folder, *syncer.S
 		Root: root, Disk: d, Applier: late, Stubs: stubs, Owners: owners, Hidden: hidden,
 		Trees: a.trees, Contents: a.contents, Store: a.store, Lines: a.lines, Meta: db, Packs: a.packs,
 		Device: a.repo.Setup.Device, Host: a.o.Host, User: a.o.User,
+		Identify:    a.identify,
 		ScanAtFlush: h.folder.NoMount,
 		Notify:      late.notify,
 		Note:        h.note,
@@ -440,7 +441,7 @@ func fillStatus(st *FolderStatus, s syncer.Status) {
 	st.State = stateOf(s.State)
 	st.PendingFiles, st.PendingBytes, st.Queued = s.PendingFiles, s.PendingBytes, s.Queued
 	st.LastSnapshot, st.LastSync = s.LastSnapshot, s.LastSync
-	st.Holds, st.Waiting = toHolds(s.Holds), s.Waiting
+	st.Holds, st.Waiting, st.Refused = toHolds(s.Holds), s.Waiting, s.Refused
 	if s.Err != nil {
 		st.Error = s.Err.Error()
 	}

@@ -111,6 +111,24 @@ func (l *Lines) Create(ctx context.Context, name, kind string) (Folder, error) {
 	return l.replace(ctx, Folder{ID: hex.EncodeToString(random[:]), Name: name, Kind: kind}, 0)
 }
 
+// Recreate makes a folder again that the remote has lost, empty, under the id by
+// which machines know it. io/fs.ErrExist where another folder has its name.
+func (l *Lines) Recreate(ctx context.Context, id, name, kind string) (Folder, error) {
+	list, err := l.Folders(ctx)
+	if err != nil && !errors.Is(err, ErrDamaged) {
+		return Folder{}, err
+	}
+	for _, f := range list {
+		if f.ID == id {
+			return f, nil // another machine was first
+		}
+		if f.Name == name {
+			return Folder{}, fmt.Errorf("folder %q: %w", name, fs.ErrExist)
+		}
+	}
+	return l.replace(ctx, Folder{ID: id, Name: name, Kind: kind}, 0)
+}
+
 // Commit puts blobs and the snapshot's record and moves the head from seen, in
 // one request. The snapshot must descend from seen's and be later. ErrMoved
 // when another machine was first. After a failed or doubtful answer it reads the

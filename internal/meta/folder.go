@@ -324,13 +324,18 @@ func (f *Folder) Forget(id chunk.ID) error {
 }
 
 // Drop removes everything of the folder.
-func (f *Folder) Drop() error {
+func (f *Folder) Drop() error { return f.drop(allKinds) }
+
+// DropHistory removes what is known of the past: the remote's is another.
+func (f *Folder) DropHistory() error { return f.drop(historyKinds) }
+
+func (f *Folder) drop(kinds string) error {
 	if err := f.db.enter(); err != nil {
 		return err
 	}
 	defer f.db.leave()
 	return f.write(func(w *writer) error {
-		for _, kind := range []byte(allKinds) {
+		for _, kind := range []byte(kinds) {
 			err := f.db.each(f.keys.prefix(kind), func(key, _ []byte) error {
 				return w.batch.Delete(append([]byte(nil), key...))
 			})

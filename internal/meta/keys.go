@@ -45,7 +45,10 @@ const (
 )
 
 // allKinds is what Drop removes.
-const allKinds = "sidmrncx"
+const allKinds = historyKinds + "r"
+
+// historyKinds is what DropHistory removes.
+const historyKinds = "sidmncx"
 
 const (
 	instantLen = 12

@@ -95,6 +95,11 @@ func (x *index) dropDeltas(gone func(name string) bool) {
 		}
 		p.deltas = left
 	}
+	x.sweep()
+}
+
+// sweep forgets packs that nothing tells of any more, and what is in them.
+func (x *index) sweep() {
 	live := make([]uint32, len(x.packs)) // new ordinal plus one
 	old := x.packs
 	x.packs, x.byName = nil, map[digest]uint32{}

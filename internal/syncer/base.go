@@ -24,6 +24,10 @@ type Base struct {
 	Instant    versions.Instant
 	Root       versions.Entry
 	Holds      uint64 // number of the file that says which deletions are held; 0: none
+	// Anew: the line is not the one that this machine has known, and the user
+	// has accepted it. Root is only what the line's tree and ours have in
+	// common, so that a merge with it deletes nothing.
+	Anew bool
 }
 
 // baseFile is Base as it lies on the disk.
@@ -37,6 +41,7 @@ type baseFile struct {
 	Instant    string `json:"instant,omitempty"`
 	Root       []byte `json:"root,omitempty"` // versions.AppendEntry
 	Holds      uint64 `json:"holds,omitempty"`
+	Anew       bool   `json:"anew,omitempty"`
 }
 
 const stateFormat = 1
@@ -65,7 +70,7 @@ func writeBase(dir string, b Base) error {
 }
 
 func encodeBase(b Base) []byte {
-	f := baseFile{Format: stateFormat, Repository: b.Repository, Folder: b.Folder, Number: b.Number, Epoch: b.Epoch, Holds: b.Holds}
+	f := baseFile{Format: stateFormat, Repository: b.Repository, Folder: b.Folder, Number: b.Number, Epoch: b.Epoch, Holds: b.Holds, Anew: b.Anew}
 	if !b.Snapshot.IsZero() {
 		f.Snapshot, f.Instant, f.Root = b.Snapshot.String(), b.Instant.String(), versions.AppendEntry(nil, b.Root)
 	}
@@ -84,7 +89,7 @@ func decodeBase(data []byte) (Base, error) {
 	if f.Format != stateFormat {
 		return Base{}, fmt.Errorf("format %d is not known", f.Format)
 	}
-	b := Base{Repository: f.Repository, Folder: f.Folder, Number: f.Number, Epoch: f.Epoch, Holds: f.Holds}
+	b := Base{Repository: f.Repository, Folder: f.Folder, Number: f.Number, Epoch: f.Epoch, Holds: f.Holds, Anew: f.Anew}
 	if f.Snapshot == "" {
 		return b, nil
 	}

@@ -38,7 +38,11 @@ func (s *Syncer) healLocked(ctx context.Context) error {
 		}
 	}
 	for _, e := range entries {
-		if err := s.healSnapshot(ctx, base, e.snapshot); err != nil {
+		lost := func(path string, err error) {
+			s.o.Logger.Error("content is lost: this disk has damaged it before it was sent", "path", path, "instant", e.snapshot.Instant, "err", err)
+			s.o.Note(Operation{What: "error", Instant: e.snapshot.Instant, Text: fmt.Sprintf("%s: what it held then is lost: this disk has damaged it before it was sent", path)})
+		}
+		if err := s.healSnapshot(ctx, base, e.snapshot, lost); err != nil {
 			return err
 		}
 		if err := s.o.Store.Flush(ctx); err != nil {
@@ -52,12 +56,9 @@ func (s *Syncer) healLocked(ctx context.Context) error {
 	return nil
 }
 
-// healSnapshot is heal for one snapshot of the queue.
-func (s *Syncer) healSnapshot(ctx context.Context, base versions.Entry, snap *versions.Snapshot) error {
-	lost := func(path string, err error) {
-		s.o.Logger.Error("content is lost: this disk has damaged it before it was sent", "path", path, "instant", snap.Instant, "err", err)
-		s.o.Note(Operation{What: "error", Instant: snap.Instant, Text: fmt.Sprintf("%s: what it held then is lost: this disk has damaged it before it was sent", path)})
-	}
+// healSnapshot is heal for one snapshot of the queue: lost is told what is
+// nowhere any more.
+func (s *Syncer) healSnapshot(ctx context.Context, base versions.Entry, snap *versions.Snapshot, lost func(path string, err error)) error {
 	chunks := &keeper{Chunks{Store: s.o.Store}}
 	if _, err := snap.ChangedDirs(ctx, chunks); damaged(err) {
 		lost(".", err)

@@ -20,6 +20,12 @@ var (
 	// ErrReplaced is a remote whose line is not the one that this machine has
 	// synced with: it went backwards, or belongs to another repository.
 	ErrReplaced = errors.New("the remote is not as this machine left it")
+	// ErrForeign is a remote that does not hold this machine's repository at all:
+	// nothing of it can be accepted.
+	ErrForeign = errors.New("it does not hold the repository of this machine")
+	// ErrNotReplaced says that there is nothing to accept: the remote is as this
+	// machine left it.
+	ErrNotReplaced = errors.New("the remote is as this machine left it")
 	// ErrNotSafe is a flush that ended before everything was on the remote.
 	ErrNotSafe = errors.New("not everything is on the remote yet")
 )
@@ -71,6 +77,10 @@ type Options struct {
 	// committed, so that a prune elsewhere spares it; 0: five minutes.
 	Slice time.Duration
 
+	// Identify tells whether the remote holds our repository at all: asked where a
+	// folder is not there. An error says what is there instead.
+	Identify func(ctx context.Context) error
+
 	ScanAtFlush bool                // requests do not tell of every change: look at the disk
 	Notify      func(dirs []string) // these directories have a new instant
 	Note        func(Operation)     // operations log
@@ -94,6 +104,9 @@ func (o *Options) fill() {
 	}
 	if o.Notify == nil {
 		o.Notify = func([]string) {}
+	}
+	if o.Identify == nil {
+		o.Identify = func(context.Context) error { return nil }
 	}
 	if o.Note == nil {
 		o.Note = func(Operation) {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,6 +109,9 @@ func (s *Syncer) meet(ctx context.Context) error {
 		if err := s.checkHead(head); err != nil {
 			return err
 		}
+		if err := s.checkPast(ctx, head); err != nil {
+			return err
+		}
 		if err := s.adoptTaken(ctx, head); err != nil {
 			return err
 		}
@@ -170,7 +174,10 @@ func (s *Syncer) currentHead(ctx context.Context) (line.Folder, error) {
 	head, err := s.o.Lines.Folder(ctx, s.o.ID)
 	if err != nil {
 		if errors.Is(err, line.ErrUnknown) {
-			err = fmt.Errorf("%w: the folder is not in the repository any more", ErrReplaced)
+			err = fmt.Errorf("%w: the folder is not in the repository any more: %w", ErrReplaced, line.ErrUnknown)
+			if ierr := s.o.Identify(ctx); ierr != nil {
+				err = fmt.Errorf("%w: %w", err, ierr)
+			}
 		}
 		return line.Folder{}, err
 	}
@@ -208,11 +215,42 @@ func (s *Syncer) checkHead(head line.Folder) error {
 	return nil
 }
 
+// checkPast refuses a head that has not our base in its past: the remote was
+// restored from an old copy, and others have gone on from that. The head itself
+// tells of its newest ancestors; further back, and for a snapshot that came in
+// beside a merge, the records do.
+func (s *Syncer) checkPast(ctx context.Context, head line.Folder) error {
+	s.mu.Lock()
+	base, attached := s.base, s.attached
+	known := !attached || head.Number <= base.Number || base.Snapshot == s.vouched || slices.Contains(head.Recent, base.Snapshot)
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	err := s.o.Lines.Records(ctx, s.o.ID, max(base.Number, 1)-1, false, func(r line.Recorded) error {
+		if r.SnapshotID == base.Snapshot {
+			return errEnough
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errEnough):
+		s.mu.Lock()
+		s.vouched = base.Snapshot
+		s.mu.Unlock()
+		return nil
+	case err != nil && !errors.Is(err, line.ErrDamaged):
+		return err
+	}
+	return fmt.Errorf("%w: its newest snapshot, number %d, does not descend from %s of number %d, which this machine has seen: it was restored from an old copy or replaced",
+		ErrReplaced, head.Number, base.Instant, base.Number)
+}
+
 // movedByOthers tells whether the head is neither our base nor ours.
 func (s *Syncer) movedByOthers(head line.Folder) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return !head.Snapshot.IsZero() && head.Snapshot != s.base.Snapshot
+	return !head.Snapshot.IsZero() && (head.Snapshot != s.base.Snapshot || s.base.Anew)
 }
 
 // adoptTaken finds entries of the queue that the line has already: their commit

@@ -1,6 +1,7 @@
 package syncer
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -36,6 +37,7 @@ type Status struct {
 	Trouble      []folder.Trouble
 	Activity     Activity
 	Holds        []Hold // deletions that wait for the user's word
+	Refused      bool   // the remote is not as this machine left it: Accept takes it as it is
 	Waiting      int    // changes of others that wait for files in use here
 
 	buildErr, remoteErr error
@@ -69,6 +71,7 @@ func (s *Syncer) Status() Status {
 	st.PendingFiles, st.PendingBytes, st.Trouble = files, bytes, trouble
 	st.Queued = len(s.queue.entries)
 	st.Holds = s.holdsLocked()
+	st.Refused = st.refused && !errors.Is(st.remoteErr, ErrForeign)
 	st.Err = st.remoteErr
 	if st.buildErr != nil {
 		st.Err = st.buildErr

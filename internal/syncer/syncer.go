@@ -44,6 +44,7 @@ type Syncer struct {
 	head       *line.Folder   // newest that we know of; nil: ask
 	headRecord *line.Recorded // of the head, from its event; nil: ask
 	learned    bool           // the store knows all chunks of the head
+	vouched    chunk.ID       // a base that the remote's line is known to have in its past
 	epoch      uint64         // of the last prune whose marks the store knows
 	healed     int            // packs set aside in the spool whose chunks the queue does not need any more
 	status     Status
