@@ -221,7 +221,7 @@ func (h *host) serve(ctx context.Context) (err error) {
 	h.mu.Lock()
 	h.mount = m
 	h.mu.Unlock()
-	return h.work(ctx, d, s, m)
+	return h.work(ctx, root, d, s, m)
 }
 
 // lingerTime is how long the end of a mount is waited for.
@@ -250,7 +250,7 @@ func (h *host) leave(m mounting, root *disk.Root) {
 }
 
 // work runs the watch, the scan and the syncer of a mounted folder.
-func (h *host) work(ctx context.Context, d *folder.Folder, s *syncer.Syncer, m mounting) error {
+func (h *host) work(ctx context.Context, root *disk.Root, d *folder.Folder, s *syncer.Syncer, m mounting) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
@@ -286,6 +286,7 @@ func (h *host) work(ctx context.Context, d *folder.Folder, s *syncer.Syncer, m m
 		}
 		return h.unmounted(ctx)
 	})
+	g.Go(func() error { return h.watchRoot(ctx, root) })
 	err := g.Wait()
 	if errors.Is(err, context.Canceled) {
 		return nil

@@ -106,7 +106,7 @@ func (s *Syncer) examine(ctx context.Context) (a Acceptance, head line.Folder, e
 	if ierr := s.o.Identify(ctx); ierr != nil {
 		return a, head, fmt.Errorf("this cannot be accepted: %w", ierr)
 	}
-	a.Why, a.Gone = err, errors.Is(err, line.ErrUnknown)
+	a.Why, a.Gone = err, errors.Is(err, errNoFolder)
 	return a, head, nil
 }
 

@@ -163,6 +163,9 @@ func (s *Syncer) announceBase(ctx context.Context) {
 	}
 }
 
+// errNoFolder is a remote that has lost the folder.
+var errNoFolder = errors.New("the folder is not in the repository any more")
+
 // currentHead is the newest head that we know of, or asks for it.
 func (s *Syncer) currentHead(ctx context.Context) (line.Folder, error) {
 	s.mu.Lock()
@@ -174,7 +177,7 @@ func (s *Syncer) currentHead(ctx context.Context) (line.Folder, error) {
 	head, err := s.o.Lines.Folder(ctx, s.o.ID)
 	if err != nil {
 		if errors.Is(err, line.ErrUnknown) {
-			err = fmt.Errorf("%w: the folder is not in the repository any more: %w", ErrReplaced, line.ErrUnknown)
+			err = fmt.Errorf("%w: %w", ErrReplaced, errNoFolder)
 			if ierr := s.o.Identify(ctx); ierr != nil {
 				err = fmt.Errorf("%w: %w", err, ierr)
 			}
@@ -210,7 +213,7 @@ func (s *Syncer) checkHead(head line.Folder) error {
 	case head.Number < s.base.Number:
 		return fmt.Errorf("%w: its newest snapshot has number %d, this machine has seen %d: it was restored from an old copy or replaced", ErrReplaced, head.Number, s.base.Number)
 	case head.Number == s.base.Number && s.attached && head.Snapshot != s.base.Snapshot && s.queue.index(head.Snapshot) < 0:
-		return fmt.Errorf("%w: its snapshot number %d is %s, this machine knows %s under that number", ErrReplaced, head.Number, head.Snapshot.Short(), s.base.Snapshot.Short())
+		return fmt.Errorf("%w: its snapshot number %d is %s, this machine knows %s under that number: it was restored from an old copy or replaced", ErrReplaced, head.Number, head.Snapshot.Short(), s.base.Snapshot.Short())
 	}
 	return nil
 }
