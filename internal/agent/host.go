@@ -448,7 +448,7 @@ func fillStatus(st *FolderStatus, s syncer.Status) {
 	}
 	for _, t := range s.Trouble {
 		st.Problems = append(st.Problems, Problem{Path: t.Path, Text: t.Err.Error(), Note: t.Note})
-		if !t.Note && st.State == StateSafe {
+		if !t.Note && (st.State == StateSafe || st.State == StatePending) {
 			st.State = StateProblem
 		}
 	}

@@ -208,6 +208,23 @@ func (f *Folder) Trouble() []Trouble {
 	return list
 }
 
+// Retry makes dirty what cannot be read, so that the next build tries it again,
+// and tells whether there is anything such. Nothing else may tell of a disk that
+// can be read again.
+func (f *Folder) Retry() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found := false
+	for path, t := range f.trouble {
+		if t.Note || path == "" { // trouble with the root is the watch's
+			continue
+		}
+		found = true
+		f.mark(path, true, f.o.Now())
+	}
+	return found
+}
+
 // maxTrouble bounds what is kept: a disk that fails does so a million times.
 const maxTrouble = 10_000
 

@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/folder"
@@ -86,6 +87,7 @@ func (s *Syncer) await(ctx context.Context, d time.Duration) error {
 // look again without being woken; 0: not before something happens.
 func (s *Syncer) round(ctx context.Context) (made bool, again time.Duration) {
 	flushing := s.flushWaits()
+	again = s.retryTrouble()
 	o := folder.BuildOptions{Rested: s.behind() && !flushing}
 	var err error
 	if flushing {
@@ -121,7 +123,30 @@ func (s *Syncer) round(ctx context.Context) (made bool, again time.Duration) {
 	if files, _ := s.o.Disk.Pending(); files > 0 {
 		return made, s.o.Settle
 	}
-	return made, 0
+	if again == 0 && s.inTrouble() {
+		again = retryHere
+	}
+	return made, again
+}
+
+// retryTrouble has what cannot be read tried again now and then, and tells when
+// next; 0: nothing is in trouble.
+func (s *Syncer) retryTrouble() time.Duration {
+	if wait := retryHere - time.Since(s.retried); wait > 0 {
+		if s.inTrouble() {
+			return wait
+		}
+		return 0
+	}
+	s.retried = time.Now()
+	if s.o.Disk.Retry() {
+		return retryHere
+	}
+	return 0
+}
+
+func (s *Syncer) inTrouble() bool {
+	return slices.ContainsFunc(s.o.Disk.Trouble(), func(t folder.Trouble) bool { return !t.Note && t.Path != "" })
 }
 
 // backoff is how long to wait after another failed build.

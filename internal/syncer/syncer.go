@@ -30,6 +30,8 @@ type Syncer struct {
 	tree     sync.Mutex
 	moveless bool // a rename could not be made: the next apply makes none; guarded by tree
 
+	retried time.Time // when what cannot be read was last tried again; the builder's alone
+
 	rounds reconcile.Rounds // what was deleted here lately; with tree held
 
 	baseMu    sync.Mutex // held while the base's file is replaced; taken before mu
