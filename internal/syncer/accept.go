@@ -200,7 +200,7 @@ func (s *Syncer) startAnew(ctx context.Context, head line.Folder, common *line.R
 	if err := s.o.Meta.DropHistory(); err != nil {
 		return err
 	}
-	if err := s.setTarget(versions.Entry{}); err != nil {
+	if err := s.done(); err != nil {
 		return err
 	}
 	if err := s.rebase(head, common, shared); err != nil {

@@ -159,6 +159,23 @@ func (s *Syncer) holdIn(ctx context.Context, p *plan, h holds, disk, to versions
 	return to, h, true, nil
 }
 
+// withFresh is a tree that an apply has reached with what it has begun to hold:
+// until the base has the head, that stands here like all that is left.
+func (s *Syncer) withFresh(ctx context.Context, reached versions.Entry, h holds, disk, head versions.Entry) (versions.Entry, error) {
+	in, err := h.in.Settle(ctx, s.o.Trees, disk, head)
+	if err != nil {
+		return versions.Entry{}, err
+	}
+	known := s.held().in
+	var edits []versions.Edit
+	for _, e := range in.Over() {
+		if !known.Has(e.Path) {
+			edits = append(edits, e)
+		}
+	}
+	return s.o.Trees.Apply(ctx, reached, edits)
+}
+
 func (s *Syncer) baseInstant() versions.Instant {
 	s.mu.Lock()
 	defer s.mu.Unlock()

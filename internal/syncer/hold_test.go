@@ -378,3 +378,37 @@ func TestHoldsNameTheirExamples(t *testing.T) {
 		t.Errorf("examples %q", got)
 	}
 }
+
+// What is held stands here like all that is left, while a change beside it
+// waits: it is not sent again as if it was new.
+func TestWhatIsHeldIsNotSentWhileAChangeWaits(t *testing.T) {
+	t.Parallel()
+	w, a, b := pair(t, 300)
+	f, err := os.OpenFile(filepath.Join(b.dir, "keep"), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b.net.offline()
+	a.remove("d")
+	a.hold(t)
+	if _, err := a.run.s.Confirm(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.write("keep", "changed")
+	a.flush()
+	b.net.online()
+	eventually(t, "a change waits", func() bool { return b.run.s.Status().Waiting > 0 })
+	b.write("other", "made there")
+	b.flush()
+	eventually(t, "a has it", func() bool { return a.tree()["other"] == "made there" })
+	if n := len(a.tree()); n != 2 {
+		t.Fatalf("what was deleted came back: %d", n)
+	}
+	f.Close()
+	b.hold(t)
+	calm(t, w, a, b)
+	if len(a.tree()) != 2 || len(b.tree()) != 303 || b.tree()["keep"] != "changed" {
+		t.Errorf("a has %d, b %d", len(a.tree()), len(b.tree()))
+	}
+}

@@ -203,6 +203,9 @@ func (s *Syncer) follow(ctx context.Context, local, from versions.Entry, head li
 	s.mu.Unlock()
 	if len(left) > 0 { // the base stays: what is left is found again
 		reached, err := s.reached(ctx, from, head.Root, left)
+		if err == nil && held {
+			reached, err = s.withFresh(ctx, reached, h, local, head.Root)
+		}
 		if err != nil {
 			s.o.Logger.Info("what was applied may pass for a change", "err", err)
 			return nil
