@@ -85,7 +85,7 @@ func newUploadsRestoreCommand(e *env, open openUploads) *cobra.Command {
 		Short: "Bring back a file that was replaced or deleted",
 		Long: `Bring back a file that was replaced or deleted: the one that was lost last, or
 the one of --at. What has the name now is kept in its turn.`,
-		Example: `  syncfs serve uploads restore --data /srv/syncfs report.docx --at 20250131_201530`,
+		Example: `  syncfs serve uploads restore --data /srv/syncfs a.docx --at 20250131_201530`,
 		Args:    exactArgs("NAME"),
 		RunE: runE(func(_ context.Context, args []string) error {
 			uploads, err := open()
