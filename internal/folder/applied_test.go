@@ -278,3 +278,38 @@ func TestWhatWasTakenInTheInstantOfItsChangeIsCertainAfterOneMoreLook(t *testing
 		return b.f.Unchanged("f") == nil
 	})
 }
+
+// The watch may tell of the applier's rename before the applier does. Nothing
+// has to be looked at again: what is looked at so soon after its inode changed
+// is recorded as doubtful, and the next change from elsewhere would wait for it.
+func TestARenameOfTheAppliersLeavesNothingDirty(t *testing.T) {
+	for _, tt := range []struct {
+		name           string
+		before, writes bool
+	}{
+		{"told after it", false, false},
+		{"told before it", true, false},
+		{"told before it, and written", true, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBench(t)
+			fill(t, b, "a")
+			b.take(t)
+			const from, to = "a/d1/e/f1", "a/moved"
+			entry, _, err := b.f.Recorded(from)
+			must(t, err)
+			must(t, os.Rename(b.path(from), b.path(to)))
+			sig := b.sig(t, to)
+			if tt.before {
+				b.f.Renamed(from, to)
+			}
+			if tt.writes {
+				write(t, b.path(to), "a program's")
+			}
+			must(t, b.f.Applied([]folder.Applied{{Path: from}, {Path: to, Entry: &entry, Sig: sig, From: from}}))
+			if got := b.f.Dirty(to); got != tt.writes {
+				t.Errorf("%s is dirty: %v, want %v", to, got, tt.writes)
+			}
+		})
+	}
+}

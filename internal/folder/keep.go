@@ -357,6 +357,8 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 		}
 		switch m := f.dirty.find(c.Path); {
 		case m == nil:
+		case c.From != "" && f.stands(c):
+			f.dirty.clear(c.Path) // a rename hides nothing that was written
 		case m.written && c.Entry != nil && c.Entry.Kind == versions.File:
 			// It was not dirty when the step was made: a program has come
 			// between, and our step may have hidden what it wrote.

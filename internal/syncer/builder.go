@@ -56,12 +56,24 @@ func (s *Syncer) runBuilder(ctx context.Context) error {
 		start := time.Now()
 		made := false
 		made, again = s.round(ctx)
+		s.goOn()
 		next = start.Add(time.Since(start))
 		if made {
 			// A look that found nothing new costs nobody anything: the next
 			// change is a first one after quiet all the same.
 			next = pace.next(start, time.Since(start))
 		}
+	}
+}
+
+// goOn tries what waited for a round, once; after that it is tried by time.
+func (s *Syncer) goOn() {
+	s.mu.Lock()
+	soon := s.soon
+	s.soon = false
+	s.mu.Unlock()
+	if soon {
+		kick(s.sync)
 	}
 }
 

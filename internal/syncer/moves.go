@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -216,12 +217,19 @@ func (a *applier) moveOne(ctx context.Context, m move) error {
 	if err != nil {
 		return err
 	}
+	_, was, err := a.s.o.Disk.Recorded(m.from)
+	if err != nil {
+		return err
+	}
 	if err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.Move, From: m.from, Path: m.Path}); err != nil {
 		return err
 	}
 	sig, err := a.s.readBack(stagedChange{Change: m.Change})
 	if err != nil {
 		return err
+	}
+	if m.New.Kind == versions.File && (sig.Ino != was.Ino || sig.MTime != was.MTime) {
+		return fmt.Errorf("%s: %w", m.Path, errWait) // a program came between
 	}
 	here := folder.Applied{Path: m.Path, Entry: m.New, Sig: sig, From: m.from}
 	for _, c := range append([]folder.Applied{here}, applied...) {

@@ -199,6 +199,8 @@ func (s *Syncer) follow(ctx context.Context, local, from versions.Entry, head li
 		return fmt.Errorf("apply snapshot %s: %w", head.Instant, err)
 	}
 	s.mu.Lock()
+	// What waits only until it has been looked at again goes on right after that.
+	s.soon = len(left) > 0 && s.status.Waiting == 0
 	s.status.Waiting = len(left)
 	s.mu.Unlock()
 	if len(left) > 0 { // the base stays: what is left is found again

@@ -53,6 +53,7 @@ type Syncer struct {
 	failures   int      // of the remote, in a row
 	flushes    []*flush // under way
 	pushing    bool     // something is on its way
+	soon       bool     // an apply left something, and no round has looked at it since
 
 	announced   uint64    // number of the base that the remote was told last
 	announcedAt time.Time // when

@@ -71,7 +71,7 @@ func newRclone(dir, a, b string) system {
 		text := fmt.Sprintf("[b]\ntype = sftp\nhost = 127.0.0.1\nport = %s\nuser = bench\npass = %s\nshell_type = unix\n", s.proxy.port(), strings.TrimSpace(string(out)))
 		return os.WriteFile(filepath.Join(dir, "rclone.conf"), []byte(text), 0o600)
 	}
-	bisync := []string{"rclone", "bisync", a, "b:", "--skip-links", "--transfers", "8", "--checkers", "16", "--workdir", filepath.Join(dir, "bisync"), "-q", "--force"}
+	bisync := []string{"rclone", "bisync", a, "b:", "--skip-links", "--transfers", "8", "--checkers", "16", "--workdir", filepath.Join(dir, "bisync"), "-q", "--force", "--remove-empty-dirs"}
 	s.run = func(string) []string { return bisync }
 	s.begin = append(append([]string(nil), bisync...), "--resync")
 	return s

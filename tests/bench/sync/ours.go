@@ -124,7 +124,7 @@ func (s *syncfs) status(ctx context.Context, machine int) (status, error) {
 		return status{}, errors.Join(runErr, err)
 	}
 	if len(all.Folders) == 0 {
-		return status{}, nil
+		return status{}, runErr // or what was printed was the reason
 	}
 	return all.Folders[0], nil
 }
