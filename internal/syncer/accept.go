@@ -38,11 +38,6 @@ func (s *Syncer) Accept(ctx context.Context, dry bool) (Acceptance, error) {
 	if err != nil {
 		return a, err
 	}
-	if !dry {
-		if _, err := s.captureWith(ctx, folder.BuildOptions{}, word{nothing: true}); err != nil {
-			return a, fmt.Errorf("nothing was changed: what is here could not be put into a version first: %w", err)
-		}
-	}
 	if err := s.o.Store.Refresh(ctx); err != nil {
 		return a, fmt.Errorf("read the index: %w", err)
 	}
