@@ -107,6 +107,8 @@ test | bench)
 	want inotifywait inotify-tools
 	want iptables iptables
 	want ps procps
+	want mkfs.exfat exfatprogs
+	want mount.exfat-fuse exfat-fuse
 	want bzip2 bzip2
 	want xz xz-utils
 	want gcc gcc # for -race

@@ -84,6 +84,15 @@ func (d *Dir) Mkdir(name string) error {
 	return nil
 }
 
+// Touch makes an empty file; that there is one already is fine.
+func (d *Dir) Touch(name string) error {
+	fd, err := openat2(d.fd, name, unix.O_WRONLY|unix.O_CREAT, 0o600)
+	if err != nil {
+		return d.fail("create", name, err)
+	}
+	return unix.Close(fd)
+}
+
 // Remove removes a name that is no directory.
 func (d *Dir) Remove(name string) error {
 	if err := unix.Unlinkat(d.fd, name, 0); err != nil {

@@ -49,6 +49,15 @@ func (d *Dir) Link(name string, to *Dir, toName string) error {
 // Mkdir makes a directory that only its owner can enter.
 func (d *Dir) Mkdir(name string) error { return d.root.Mkdir(name, 0o700) }
 
+// Touch makes an empty file; that there is one already is fine.
+func (d *Dir) Touch(name string) error {
+	f, err := d.root.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // Remove removes a name that is no directory.
 func (d *Dir) Remove(name string) error { return d.root.Remove(name) }
 

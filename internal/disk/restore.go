@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -284,12 +285,22 @@ func (r *restorer) fill(ctx context.Context, n *node) {
 
 // mkdir makes a directory, or uses the one that is there.
 func (r *restorer) mkdir(dir *Dir, path, name string) (made, ok bool) {
-	err := dir.Mkdir(name)
+	err := error(&os.PathError{Op: "mkdir", Path: path, Err: syscall.EINVAL})
+	if dir.Holds(name) {
+		err = dir.Mkdir(name)
+	}
 	if errors.Is(err, os.ErrExist) {
-		st, serr := dir.Stat(name)
+		exact, serr := dir.Exact(name)
+		var st Stat
+		if serr == nil {
+			st, serr = dir.Stat(name)
+		}
 		switch {
 		case serr != nil:
 			err = serr
+		case !exact: // another's name leads to the same
+			r.refuse(path)
+			return false, false
 		case st.Type() == TypeDir:
 			return false, true
 		case r.o.Existing == KeepExisting:

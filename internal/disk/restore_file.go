@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"syscall"
 
 	"github.com/syncfs/syncfs/versions"
 )
@@ -52,6 +53,10 @@ func (r *restorer) one(ctx context.Context, n *node, dir *Dir, path string, e *v
 	if !n.made {
 		st, err := dir.Stat(e.Name)
 		if err == nil {
+			if exact, err := dir.Exact(e.Name); !exact {
+				r.refuse(path) // another file's name leads to the same
+				return err
+			}
 			if done, err := r.met(ctx, dir, path, e, st); done || err != nil {
 				return err
 			}
@@ -67,7 +72,11 @@ func (r *restorer) one(ctx context.Context, n *node, dir *Dir, path string, e *v
 	case wait:
 		return nil
 	case other != "":
-		return r.link(dir, path, e, other)
+		err := r.link(dir, path, e, other)
+		if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EOPNOTSUPP) || errors.Is(err, syscall.ENOSYS) || errors.Is(err, syscall.EMLINK) {
+			err = r.write(ctx, dir, path, e) // this disk has no hard links
+		}
+		return err
 	}
 	err := r.write(ctx, dir, path, e)
 	if err == nil {
@@ -142,7 +151,10 @@ func (r *restorer) part() string {
 
 // name gives a complete file its name.
 func (r *restorer) name(dir *Dir, part, path string, e *versions.Entry) error {
-	err := dir.Rename(part, dir, e.Name)
+	err := error(&os.PathError{Op: "rename", Path: e.Name, Err: syscall.EINVAL})
+	if dir.Holds(e.Name) {
+		err = dir.Rename(part, dir, e.Name)
+	}
 	if err == nil {
 		return nil
 	}

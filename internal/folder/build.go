@@ -50,10 +50,10 @@ type BuildOptions struct {
 	// attach, those of the remote. io/fs.ErrNotExist where there are none; nil:
 	// nowhere.
 	Rules func(dir string) ([]byte, error)
-	// Tracked tells whether a path is in the tree of which the records may have
-	// been lost. It is asked of what rules are against, in a directory without
-	// a record. Nil: nothing is.
-	Tracked func(path string) (bool, error)
+	// Was is what a path is in the tree of which the records may have been
+	// lost; nil where there is nothing. It is asked in directories without a
+	// record alone. Nil: nothing is known.
+	Was func(path string) (*versions.Entry, error)
 }
 
 // build is one run of Build.
@@ -66,6 +66,7 @@ type build struct {
 	relist   bool
 	jobs     chan *job
 	spill    *spill
+	weak     bool // a disk that holds hardly any attributes, as those that fold names; set before all else
 	rules    *rulebook
 	root     rootRecord
 
@@ -253,7 +254,7 @@ func (b *build) err() error {
 
 // result is what the build found, nil when the tree is as recorded.
 func (b *build) result(top *task) *Built {
-	b.root.sig = top.sig
+	b.root.sig, b.root.seen = top.sig, top.seen
 	old := b.root.entry
 	b.root.entry = &top.entry
 	if old != nil && versions.Equal(*old, top.entry) {

@@ -204,6 +204,12 @@ func (f *Folder) Trouble() []Trouble {
 	for _, t := range f.trouble {
 		list = append(list, t)
 	}
+	for path := range f.absent {
+		list = append(list, Trouble{Path: path, Err: errAbsent, Note: true})
+	}
+	for _, pairs := range f.alike {
+		list = append(list, pairs...)
+	}
 	slices.SortFunc(list, func(a, b Trouble) int { return cmp.Compare(a.Path, b.Path) })
 	return list
 }

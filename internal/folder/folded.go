@@ -47,6 +47,9 @@ func (b *build) finishFolded(t *task) error {
 	if err != nil {
 		return err
 	}
+	if err := t.carry(b, before); err != nil {
+		return fmt.Errorf("directory %q: %w", t.base, err)
+	}
 	known := t.old
 	if t.origin != nil {
 		known = t.origin
@@ -63,7 +66,7 @@ func (b *build) finishFolded(t *task) error {
 	if same && !moved && versions.Equal(before, t.entry) {
 		return nil
 	}
-	b.become(t.parent, t.old, t.entry, t.sig, childFolded)
+	b.become(t.parent, t.old, t.entry, t.seen, t.sig, childFolded)
 	return nil
 }
 
@@ -178,11 +181,16 @@ func (f *Folder) Unfolded(path string, root versions.Entry, dir disk.Sig, childr
 	f.change.Lock()
 	defer f.change.Unlock()
 	slices.SortFunc(children, func(a, b Applied) int { return strings.Compare(a.Path, b.Path) })
+	open, err := f.o.Root.OpenDir(path)
+	if err != nil {
+		return fmt.Errorf("record what was filled: %w", err)
+	}
+	defer open.Close()
 	var w recordWriter
 	for _, c := range children {
 		one := *c.Entry
 		_, one.Name = split(c.Path)
-		w.add(newChild(one, c.Sig, c.flags()))
+		w.add(newChild(one, f.seenAs(open, one.Name, one, c.Sig), c.Sig, c.flags()))
 	}
 	known, err := f.unfoldedAbove(path, root, dir, func(above string, record []byte, tree [32]byte) error {
 		return f.o.Records.Update(func(set func(string, []byte) error) error {
@@ -247,7 +255,11 @@ func (f *Folder) unfoldedAbove(path string, root versions.Entry, dir disk.Sig, w
 		return false, err
 	}
 	var w recordWriter
-	err = r.merge([]edit{{c.name, newChild(e, dir, 0)}}, func(c *child) error { w.add(c); return nil })
+	filled := newChild(e, nil, dir, 0)
+	if c.seen != nil {
+		filled.seen, filled.flags = c.seen, filled.flags|childSeen
+	}
+	err = r.merge([]edit{{c.name, filled}}, func(c *child) error { w.add(c); return nil })
 	if err != nil {
 		return false, err
 	}

@@ -74,14 +74,16 @@ type Folder struct {
 	trouble   map[string]Trouble
 	links     map[inode][16]byte
 	names     *linkNames
-	replaced  map[string]bool    // directories whose records Applied changed since the last build began
-	explained map[string]request // what requests and the applier told of lately
-	watch     watcher            // nil: nobody watches
-	outside   func(path string)  // Watch's, may be nil
-	limited   bool               // not every directory is watched
-	skipped   skipped            // what rules keep out
-	scanned   bool               // a scan has begun
-	relist    bool               // every listing is to be written again: records did not fit together
+	replaced  map[string]bool      // directories whose records Applied changed since the last build began
+	explained map[string]request   // what requests and the applier told of lately
+	watch     watcher              // nil: nobody watches
+	outside   func(path string)    // Watch's, may be nil
+	limited   bool                 // not every directory is watched
+	skipped   skipped              // what rules keep out
+	absent    map[string]bool      // in the tree, but not on this disk, which cannot hold it
+	alike     map[string][]Trouble // by directory: names that other systems take for one
+	scanned   bool                 // a scan has begun
+	relist    bool                 // every listing is to be written again: records did not fit together
 	retry     *time.Timer
 }
 
@@ -110,6 +112,7 @@ func Open(o Options) (*Folder, error) {
 		o: o, wake: make(chan struct{}, 1), blind: scanWhenBlind, blinded: make(chan struct{}, 1), dirty: &marks{},
 		trouble: make(map[string]Trouble), links: make(map[inode][16]byte), names: newLinkNames(),
 		replaced: make(map[string]bool), explained: make(map[string]request), skipped: newSkipped(),
+		absent: make(map[string]bool), alike: make(map[string][]Trouble),
 	}
 	st, err := f.lstat("")
 	if err != nil {

@@ -13,7 +13,11 @@ func sampleRecord() []byte {
 	var w recordWriter
 	for i := range 40 {
 		e := versions.Entry{Name: string([]byte{'a' + byte(i/26), 'a' + byte(i%26)}), Kind: versions.Symlink, Target: "x", Size: 1, MTime: int64(i)}
-		w.add(newChild(e, disk.Sig{Ino: uint64(i), Mode: disk.TypeLink | 0o777, Size: 1, MTime: int64(i), CTime: -int64(i)}, 0))
+		var seen *versions.Entry
+		if i%7 == 0 {
+			seen = &versions.Entry{Kind: versions.File, Mode: 0o777, MTime: int64(i)}
+		}
+		w.add(newChild(e, seen, disk.Sig{Ino: uint64(i), Mode: disk.TypeLink | 0o777, Size: 1, MTime: int64(i), CTime: -int64(i)}, 0))
 	}
 	return w.finish([32]byte{1}, 7, true)
 }
@@ -53,6 +57,7 @@ func FuzzRecord(f *testing.F) {
 // FuzzRoot: the record of a root is what was written, or it is refused.
 func FuzzRoot(f *testing.F) {
 	f.Add(rootRecord{marked: true, sig: disk.Sig{Dev: 1, Ino: 2, Mode: 3, Size: 4, MTime: -5, CTime: 6}}.encode())
+	f.Add(rootRecord{entry: &versions.Entry{Kind: versions.Dir, Mode: 0o755}, seen: &versions.Entry{Kind: versions.File, Mode: 0o777}}.encode())
 	f.Add(rootRecord{entry: &versions.Entry{Kind: versions.Dir, Mode: 0o755}}.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		r, err := parseRoot(data)

@@ -158,15 +158,22 @@ type Applied struct {
 	Within bool
 	// Folded: a directory of which nothing is here: the entry stands for all below.
 	Folded bool
+	// Absent: this disk cannot hold it. It is in the tree all the same, a
+	// directory with all below.
+	Absent bool
 
 	filled bool // only filled or emptied: what the watch still tells of that is known
 }
 
 func (a *Applied) flags() byte {
-	if a.Folded {
-		return childFolded
+	flags := byte(0)
+	if a.Absent {
+		flags = childAbsent
 	}
-	return 0
+	if a.Folded || a.Absent && a.Entry.Kind == versions.Dir {
+		flags |= childFolded
+	}
+	return flags
 }
 
 // Applied records that path now holds e, put there by our own applier (nil: it
@@ -238,7 +245,7 @@ func (f *Folder) appliedDirs(changes []Applied) (gone, fresh map[string]bool) {
 		}
 		_, old, err := f.recorded(c.Path)
 		was := err == nil && old != nil && old.isDir() && !old.folded()
-		is := c.Entry != nil && c.Entry.Kind == versions.Dir && !c.Folded
+		is := c.Entry != nil && c.Entry.Kind == versions.Dir && c.flags()&childFolded == 0
 		switch {
 		case was && !is:
 			f.below(c.Path, gone)
@@ -287,14 +294,27 @@ func (f *Folder) applyTo(dir string, changes []Applied, fresh bool) ([]byte, err
 	}
 	last := make(map[string]edit)
 	dev := uint64(0)
+	open, err := f.o.Root.OpenDir(dir)
+	if err == nil {
+		defer open.Close()
+	}
 	for _, c := range changes {
 		_, name := split(c.Path)
 		e := edit{name: name}
 		if c.Entry != nil {
 			one := *c.Entry
 			one.Name = name
-			e.to = newChild(one, c.Sig, c.flags())
-			dev = f.shortDev(c.Sig.Dev)
+			switch {
+			case c.Absent:
+				e.to = newChild(one, nil, disk.Sig{Mode: typeOf(one.Kind)}, c.flags())
+			case open != nil:
+				e.to = newChild(one, f.seenAs(open, name, one, c.Sig), c.Sig, c.flags())
+			default:
+				e.to = newChild(one, nil, c.Sig, c.flags())
+			}
+			if !c.Absent {
+				dev = f.shortDev(c.Sig.Dev)
+			}
 		}
 		last[name] = e
 	}
@@ -329,7 +349,11 @@ func (f *Folder) applyRoot(changes []Applied, set func(string, []byte) error) er
 		if r.entry != nil {
 			e.Tree, e.Size, e.Count = r.entry.Tree, r.entry.Size, r.entry.Count
 		}
-		r.entry, r.sig = &e, c.Sig
+		r.entry, r.sig, r.seen = &e, c.Sig, nil
+		if dir, err := f.o.Root.OpenDir(""); err == nil {
+			r.seen = f.seenAs(dir, "", e, c.Sig)
+			dir.Close()
+		}
 	}
 	return set(rootKey, r.encode())
 }
@@ -343,6 +367,11 @@ func (f *Folder) appliedMarks(changes []Applied, dirs []string) {
 	now := f.o.Now()
 	for i, c := range changes {
 		f.rulesOf(c.Path)
+		f.setAbsent(c.Path, c.Absent)
+		if c.Absent {
+			f.dirty.clear(c.Path)
+			continue
+		}
 		if c.Entry != nil {
 			f.skipped.taken(c.Path)
 		}
@@ -426,75 +455,3 @@ func (f *Folder) lstat(path string) (disk.Stat, error) {
 	}
 	return d.Stat(name)
 }
-
-// Reasons for which a step must not be made.
-var (
-	ErrDirty   = errors.New("it has changes that are not recorded")
-	ErrChanged = errors.New("it is not as it was recorded")
-	ErrInUse   = errors.New("somebody has it open for writing")
-)
-
-// Unchanged is the check before a visible step: nil when path is not dirty, its
-// inode has the recorded signature (or is absent, when nothing is recorded) and
-// nobody has it open for writing. Of a directory that is the same inode, its
-// times may have moved.
-func (f *Folder) Unchanged(path string) error {
-	if f.Dirty(path) {
-		return fmt.Errorf("%s: %w", path, ErrDirty)
-	}
-	if path == "" {
-		return nil // the root is always itself
-	}
-	_, c, err := f.recorded(path)
-	if err != nil {
-		return err
-	}
-	dir, name := split(path)
-	d, err := f.o.Root.OpenDir(dir)
-	if errors.Is(err, fs.ErrNotExist) && c == nil {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrChanged, err)
-	}
-	defer d.Close()
-	st, err := d.Stat(name)
-	absent := errors.Is(err, fs.ErrNotExist)
-	switch {
-	case absent && c == nil:
-		return nil
-	case absent, c == nil && err == nil:
-		return fmt.Errorf("%s: %w", path, ErrChanged)
-	case err != nil:
-		return err
-	case c.isDir() && st.Type() == disk.TypeDir && c.sig.Ino == st.Ino:
-		return nil
-	case !c.sig.Same(st.Sig):
-		return fmt.Errorf("%s: %w", path, ErrChanged)
-	case c.flags&(childRacy|childUnstable) != 0:
-		// Its signature proves nothing: the next build reads it again.
-		f.doubt(path)
-		return fmt.Errorf("%s: %w", path, ErrDirty)
-	case !isFile(st.Sig):
-		return nil
-	}
-	file, err := d.Open(name)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil // not even ours to read: its signature is all there is
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w: %w", path, ErrChanged, err)
-	}
-	defer file.Close()
-	if !file.Quiet() {
-		return fmt.Errorf("%s: %w", path, ErrInUse)
-	}
-	// Whoever was there until now may have written.
-	if st, err := d.Stat(name); err != nil || !c.sig.Same(st.Sig) {
-		return fmt.Errorf("%s: %w", path, ErrChanged)
-	}
-	return nil
-}
-
-// doubt makes dirty what is recorded without certainty.
-func (f *Folder) doubt(path string) { f.markFresh(path, false) }

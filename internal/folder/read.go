@@ -48,13 +48,23 @@ func (b *build) work(ctx context.Context, j *job) {
 		return
 	}
 	e, sig, err := b.taken(ctx, j)
+	var seen *versions.Entry
+	if err == nil {
+		prev := j.old
+		if prev == nil {
+			prev = j.origin
+		}
+		if e, seen, err = b.carried(prev, e); err == nil && prev == nil {
+			e, seen, err = b.lostAttributes(j.task, j.name, e)
+		}
+	}
 	switch {
 	case err == nil:
 		b.f.well(j.path)
 		if j.buries {
 			b.bury(join(j.task.base, j.name), j.path)
 		}
-		b.become(j.task, j.old, e, sig, b.racy(sig))
+		b.become(j.task, j.old, e, seen, sig, b.racy(sig))
 		if e.Unstable {
 			again := mark{self: true, touched: true, since: b.now, at: b.now}
 			b.wait(j.path, &again, retryAfter)

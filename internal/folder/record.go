@@ -13,7 +13,7 @@ import (
 
 // A record is what was last taken of one directory:
 //
-//	format   1 byte: 1
+//	format   1 byte: 2
 //	flags    1 byte: bit 0 stale, the tree is not the one of these children
 //	tree     32 bytes: the listing that the children make
 //	dev      uvarint: device of the directory, 0: that of the root
@@ -25,6 +25,7 @@ import (
 //	  ino, mode, size  uvarint each
 //	  mtime  varint, nanoseconds
 //	  ctime  varint, nanoseconds after mtime
+//	  seen   with flag childSeen: uvarint length, versions.AppendEntry of attributes
 //	  entry  versions.AppendEntry, without the name
 //	index    4 bytes each, big endian: where every 16th child begins
 //	entries  4 bytes, big endian: how many the index has
@@ -32,7 +33,7 @@ import (
 // It is local to this machine and can be lost, so no other version reads it:
 // one of another format counts as lost.
 const (
-	recordFormat = 1
+	recordFormat = 2
 	recordHead   = 2 + 32
 	indexEvery   = 16
 
@@ -42,6 +43,8 @@ const (
 	childUnstable = 1 << 1 // read while it was being written
 	childLinked   = 1 << 2 // one of a hard-link group
 	childFolded   = 1 << 3 // a directory of which nothing is here: its entry stands for all below
+	childSeen     = 1 << 4 // the disk shows other attributes than the entry has
+	childAbsent   = 1 << 5 // in the tree, but not on this disk, which cannot hold it
 )
 
 var errRecord = errors.New("damaged directory record")
@@ -51,12 +54,15 @@ type child struct {
 	name  string
 	flags byte
 	sig   disk.Sig // without Dev
+	seen  []byte   // attributes that the disk shows; nil: those of the entry
 	raw   []byte   // the entry, encoded without its name
 }
 
 func (c *child) isDir() bool { return c.sig.Type() == disk.TypeDir }
 
 func (c *child) folded() bool { return c.flags&childFolded != 0 }
+
+func (c *child) absent() bool { return c != nil && c.flags&childAbsent != 0 }
 
 func (c *child) entry() (versions.Entry, error) {
 	e, rest, err := versions.DecodeEntry(c.raw)
@@ -70,9 +76,14 @@ func (c *child) entry() (versions.Entry, error) {
 	return e, nil
 }
 
-// newChild makes a child from an entry and what the disk says of it.
-func newChild(e versions.Entry, sig disk.Sig, flags byte) *child {
+// newChild makes a child from an entry and what the disk says of it; seen is nil
+// where it shows all attributes of the entry.
+func newChild(e versions.Entry, seen *versions.Entry, sig disk.Sig, flags byte) *child {
 	c := &child{name: e.Name, sig: sig, flags: flags}
+	if seen != nil {
+		c.flags |= childSeen
+		c.seen = versions.AppendEntry(make([]byte, 0, 64), *seen)
+	}
 	if e.Unstable {
 		c.flags |= childUnstable
 	}
@@ -203,6 +214,13 @@ func nextChild(b []byte) (c child, rest []byte, err error) {
 		b = b[n:]
 	}
 	c.sig.Mode, c.sig.Size, c.sig.CTime = uint32(mode), int64(length), c.sig.MTime+delta
+	if c.flags&childSeen != 0 {
+		n, after, ok := uvarint(b)
+		if !ok || n > uint64(len(after)) {
+			return child{}, nil, errRecord
+		}
+		c.seen, b = after[:n:n], after[n:]
+	}
 	c.raw = b
 	return c, rest, nil
 }
@@ -236,6 +254,10 @@ func (w *recordWriter) add(c *child) {
 	b = binary.AppendUvarint(b, uint64(c.sig.Size))
 	b = binary.AppendVarint(b, c.sig.MTime)
 	b = binary.AppendVarint(b, c.sig.CTime-c.sig.MTime)
+	if c.flags&childSeen != 0 {
+		b = binary.AppendUvarint(b, uint64(len(c.seen)))
+		b = append(b, c.seen...)
+	}
 	b = append(b, c.raw...)
 	w.one = b
 	w.body = binary.AppendUvarint(w.body, uint64(len(b)))

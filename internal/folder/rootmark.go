@@ -17,14 +17,16 @@ const rootKey = "/root"
 const markName = disk.OwnXattr + "folder"
 
 // rootRecord is what is kept of the root itself: whether the mark could be set,
-// its inode, and its entry once it was taken.
+// its inode, and its entry once it was taken, with the attributes that the disk
+// shows where they are others.
 type rootRecord struct {
 	marked bool
 	sig    disk.Sig
 	entry  *versions.Entry
+	seen   *versions.Entry
 }
 
-const rootFormat = 1
+const rootFormat = 2
 
 func (r rootRecord) encode() []byte {
 	flags := byte(0)
@@ -33,6 +35,9 @@ func (r rootRecord) encode() []byte {
 	}
 	if r.entry != nil {
 		flags |= 2
+	}
+	if r.seen != nil {
+		flags |= 4
 	}
 	b := []byte{rootFormat, flags}
 	b = binary.AppendUvarint(b, r.sig.Dev)
@@ -43,6 +48,9 @@ func (r rootRecord) encode() []byte {
 	b = binary.AppendVarint(b, r.sig.CTime)
 	if r.entry != nil {
 		b = versions.AppendEntry(b, *r.entry)
+	}
+	if r.seen != nil {
+		b = versions.AppendEntry(b, *r.seen)
 	}
 	return b
 }
@@ -71,10 +79,20 @@ func parseRoot(b []byte) (r rootRecord, err error) {
 	}
 	if flags&2 != 0 {
 		e, rest, err := versions.DecodeEntry(b)
-		if err != nil || len(rest) > 0 {
+		if err != nil {
 			return r, errRecord
 		}
-		r.entry = &e
+		r.entry, b = &e, rest
+	}
+	if flags&4 != 0 {
+		e, rest, err := versions.DecodeEntry(b)
+		if err != nil {
+			return r, errRecord
+		}
+		r.seen, b = &e, rest
+	}
+	if flags&6 != 0 && len(b) > 0 {
+		return r, errRecord
 	}
 	return r, nil
 }
@@ -117,6 +135,9 @@ func (f *Folder) markRoot() error {
 	}
 	merr := dir.SetMark(markName, f.o.ID)
 	if merr != nil {
+		merr = dir.Touch(markFile(f.o.ID))
+	}
+	if merr != nil {
 		f.o.Logger.Info("the folder's directory cannot be marked; it is known by its inode", "path", f.o.Root.Path(), "err", merr)
 	}
 	st, err := dir.Self()
@@ -145,6 +166,9 @@ func (f *Folder) checkRoot() error {
 	if err == nil && mark != "" {
 		return fmt.Errorf("%s belongs to folder %s: %w", f.o.Root.Path(), mark, ErrRootMissing)
 	}
+	if marked(dir, f.o.ID) {
+		return nil
+	}
 	r, known, rerr := f.rootRecord()
 	if rerr != nil {
 		return rerr
@@ -165,5 +189,14 @@ func RootMarked(root *disk.Root, id string) bool {
 	}
 	defer dir.Close()
 	mark, err := dir.Mark(markName)
-	return err == nil && mark == id
+	return err == nil && mark == id || marked(dir, id)
+}
+
+// markFile is the file that marks a root on a disk without extended attributes,
+// whose inode numbers are often new at each mount.
+func markFile(id string) string { return StagePrefix + "folder-" + id }
+
+func marked(dir *disk.Dir, id string) bool {
+	st, err := dir.Stat(markFile(id))
+	return err == nil && isFile(st.Sig)
 }

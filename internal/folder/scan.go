@@ -222,8 +222,10 @@ func (s *scan) dir(d dirRecord) int64 {
 			s.fresh(dir, d.path, e)
 		}
 	}
+	alike := newLookalikes()
 	err = r.each(func(c child) error {
 		s.recorded(d.path, r, &c)
+		alike.add(c.name)
 		if dir == nil {
 			return nil
 		}
@@ -237,6 +239,9 @@ func (s *scan) dir(d dirRecord) int64 {
 		s.compare(dir, join(d.path, c.name), &c, there)
 		return nil
 	})
+	if len(alike.twins) > 0 || s.f.hasAlike(d.path) {
+		s.f.foundAlike(d.path, alike)
+	}
 	if err != nil {
 		s.sum.Add(1)
 		return n
@@ -249,6 +254,12 @@ func (s *scan) dir(d dirRecord) int64 {
 
 // recorded gathers what a scan knows from records alone.
 func (s *scan) recorded(dir string, r *record, c *child) {
+	if c.absent() {
+		s.f.mu.Lock()
+		s.f.setAbsent(join(dir, c.name), true)
+		s.f.mu.Unlock()
+		return
+	}
 	if !c.isDir() && c.flags&childLinked == 0 {
 		return
 	}
@@ -283,6 +294,7 @@ func (s *scan) compare(dir *disk.Dir, path string, c *child, there bool) {
 		}
 	}
 	switch {
+	case !there && c.absent():
 	case !there:
 		if c.isDir() {
 			s.mu.Lock()

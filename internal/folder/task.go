@@ -30,12 +30,16 @@ type task struct {
 	dir   *disk.Dir
 	users atomic.Int32 // of dir
 
-	entry   versions.Entry // as read now
+	entry   versions.Entry  // as read now
+	seen    *versions.Entry // attributes that the disk shows; nil: those of entry
 	sig     disk.Sig
 	rest    bool  // new names in it were left for later; the walk's alone
 	skipped bool  // not entered: the parent keeps what it has
 	folded  bool  // nothing of it is here: its mark says what it holds
 	missing error // root: why it could not be entered
+
+	asked bool            // was is known
+	was   *versions.Entry // what the directory was, where its record is lost
 
 	lost map[string]bool // recorded directories that are none any more; the walk's alone
 
@@ -45,6 +49,7 @@ type task struct {
 	mu    sync.Mutex // guards all below
 	edits []edit
 	tree  bool  // some edit changes the listing
+	fresh bool  // some edit is a new name
 	bytes int64 // what the edits add to the sizes
 	count int64
 }
@@ -75,11 +80,14 @@ func (t *task) put(e edit, tree bool, bytes, count int64) {
 	t.count += count
 }
 
-// become makes name what e says; old is what it was.
-func (b *build) become(t *task, old *child, e versions.Entry, sig disk.Sig, flags byte) {
-	c := newChild(e, sig, flags)
+// become makes name what e says; old is what it was, seen what the disk shows.
+func (b *build) become(t *task, old *child, e versions.Entry, seen *versions.Entry, sig disk.Sig, flags byte) {
+	c := newChild(e, seen, sig, flags)
 	if old == nil {
 		b.added.Add(1)
+		t.mu.Lock()
+		t.fresh = true
+		t.mu.Unlock()
 		t.put(edit{e.Name, c}, true, e.Size, weight(e))
 		return
 	}
@@ -219,6 +227,9 @@ func (b *build) finish(ctx context.Context, t *task) error {
 	if err != nil {
 		return err
 	}
+	if err := t.carry(b, before); err != nil {
+		return fmt.Errorf("directory %q: %w", t.base, err)
+	}
 	e := &t.entry
 	moved := t.base != t.path
 	known := t.record != nil && before.Kind == versions.Dir
@@ -239,7 +250,20 @@ func (b *build) finish(ctx context.Context, t *task) error {
 	listed := t.record == nil || t.record.tree != e.Tree
 	if listed || moved || t.record.stale || len(t.edits) > 0 {
 		var w recordWriter
-		err := t.record.merge(t.edits, func(c *child) error { w.add(c); return nil })
+		var alike *lookalikes
+		if t.fresh || b.f.hasAlike(t.path) {
+			alike = newLookalikes()
+		}
+		err := t.record.merge(t.edits, func(c *child) error {
+			w.add(c)
+			if alike != nil {
+				alike.add(c.name)
+			}
+			return nil
+		})
+		if alike != nil {
+			b.f.foundAlike(t.path, alike)
+		}
 		if err != nil {
 			return fmt.Errorf("directory %q: %w", t.base, err)
 		}
@@ -255,8 +279,25 @@ func (b *build) finish(ctx context.Context, t *task) error {
 	if t.old != nil && !moved && !filled && t.sig.Same(t.old.sig) && versions.Equal(before, *e) {
 		return nil
 	}
-	b.become(t.parent, t.old, *e, t.sig, 0)
+	b.become(t.parent, t.old, *e, t.seen, t.sig, 0)
 	return nil
+}
+
+// carry keeps the attributes of the directory that this disk cannot hold.
+func (t *task) carry(b *build, before versions.Entry) (err error) {
+	switch {
+	case t.root && b.root.seen != nil:
+		t.entry, t.seen = b.carry(before, *b.root.seen, t.entry)
+	case t.root && b.root.entry != nil && b.weak:
+		t.entry, t.seen = b.carry(before, before, t.entry)
+	case t.origin != nil:
+		t.entry, t.seen, err = b.carried(t.origin, t.entry)
+	case t.old != nil && t.old.isDir():
+		t.entry, t.seen, err = b.carried(t.old, t.entry)
+	case t.root && b.root.entry == nil, !t.root:
+		t.entry, t.seen, err = b.lostAttributes(t.parent, t.name, t.entry)
+	}
+	return err
 }
 
 // isLeftover tells of a directory that is not in the tree and holds nothing that

@@ -52,13 +52,15 @@ func (b *build) open(ctx context.Context, t *task, m *mark, deep bool) {
 		return
 	}
 	t.entry.Name = t.name
-	if !t.root {
+	if t.root {
+		b.weak = dir.Folds()
+	} else {
 		b.f.well(t.path) // trouble with the root is the watch's
 	}
 	b.noted(t.path, notes)
 	t.record = b.record(t.base)
 	deep = deep || t.record == nil || m.deep
-	below, err := b.children(t, m, deep)
+	below, err := b.children(ctx, t, m, deep)
 	if err != nil {
 		b.closed(t, m, deep, err)
 		return
@@ -91,7 +93,7 @@ func (b *build) closed(t *task, m *mark, deep bool, err error) {
 		b.f.troubled(t.path, errSubmount, true)
 		if t.old == nil {
 			e := versions.Entry{Name: t.name, Kind: versions.Dir, Mode: 0o755}
-			b.become(t.parent, nil, e, disk.Sig{Mode: disk.TypeDir}, childRacy)
+			b.become(t.parent, nil, e, nil, disk.Sig{Mode: disk.TypeDir}, childRacy)
 		}
 	default:
 		b.f.troubled(t.path, err, false)
@@ -99,13 +101,15 @@ func (b *build) closed(t *task, m *mark, deep bool, err error) {
 }
 
 // children looks at the names in t and returns the directories to go into.
-func (b *build) children(t *task, m *mark, deep bool) ([]visit, error) {
+func (b *build) children(ctx context.Context, t *task, m *mark, deep bool) ([]visit, error) {
 	list := deep || m.all
 	if m.self && !list {
 		// The directory itself was marked: if names came or went, its time moved.
 		st := t.recordedSig(b)
 		list = st == nil || !st.Same(t.sig)
 	}
+	folds := (list || len(m.below) > 0) && t.dir.Folds()
+	list = list || folds // a name that is not there may lead to one that is
 	var names []disk.Dirent
 	if list {
 		found, err := t.dir.List()
@@ -117,6 +121,10 @@ func (b *build) children(t *task, m *mark, deep bool) ([]visit, error) {
 	}
 	var below []visit
 	look := func(n disk.Dirent, old *child, there bool) {
+		if folds && !there && old != nil && t.shadowed(old, names) {
+			b.keepShadowed(t, old)
+			return
+		}
 		if v, ok := b.look(t, n, old, m.below[n.Name], deep, there); ok {
 			below = append(below, v)
 		}
@@ -139,6 +147,11 @@ func (b *build) children(t *task, m *mark, deep bool) ([]visit, error) {
 	}
 	if t.rest {
 		b.wait(t.path, &mark{self: true, all: true, touched: true, since: b.now, at: b.now}, 0)
+	}
+	if folds && t.record == nil {
+		if err := b.keepLost(ctx, t, names); err != nil {
+			return nil, err
+		}
 	}
 	if t.base != t.path && !deep {
 		return below, b.rekeyBelow(t, below)
@@ -225,6 +238,8 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 		}
 	}
 	switch {
+	case !there && old.absent():
+		return visit{}, false // as long as this disk cannot hold it
 	case !there:
 		if b.absent(t, old, m, path) {
 			t.lose(n.Name)
@@ -264,9 +279,9 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 func (b *build) keptOut(t *task, n disk.Dirent, m *mark) bool {
 	isDir := n.Type == disk.TypeDir
 	rule, err := b.rules.rule(t.path, n.Name, isDir)
-	if err == nil && rule != nil && t.record == nil && b.o.Tracked != nil {
-		var tracked bool
-		if tracked, err = b.o.Tracked(join(t.path, n.Name)); tracked {
+	if err == nil && rule != nil {
+		var before *versions.Entry
+		if before, err = b.lostOf(t, n.Name); before != nil {
 			return false
 		}
 	}

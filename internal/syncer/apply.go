@@ -37,6 +37,7 @@ type applier struct {
 	linkSig map[[16]byte]disk.Sig // what each of them is, as far as we put it there
 	left    []string              // what could not be done now: changed or open here
 	failed  *unapplied            // what could not be done at all; nil: nothing
+	lacking map[string]bool       // what this disk cannot hold
 	done    Activity
 	news    news
 }
@@ -55,6 +56,11 @@ func (s *Syncer) apply(ctx context.Context, p *plan, to versions.Entry, at versi
 	s.gateDirs(p)
 	defer s.gateDirs(nil)
 	defer s.activity(Activity{})
+	for _, p := range p.absent {
+		if _, err := s.o.Trees.Resolve(ctx, to, p); missing(err) {
+			a.lack(p) // gone from the tree: so recorded
+		}
+	}
 	if err := a.findLinks(ctx, to); err != nil {
 		return nil, err
 	}
@@ -67,23 +73,19 @@ func (s *Syncer) apply(ctx context.Context, p *plan, to versions.Entry, at versi
 	if err := a.refold(ctx, to); err != nil {
 		return nil, err
 	}
-	for rest := p.changes; len(rest) > 0; {
-		n, size := 0, int64(0)
-		for n < len(rest) && n < batchSteps && (n == 0 || size < batchBytes) {
-			if s.o.Stubs == nil && needsContent(rest[n]) {
-				size += rest[n].New.Size
-			}
-			n++
-		}
-		if err := a.batch(ctx, rest[:n]); err != nil {
-			return nil, err
-		}
-		rest = rest[n:]
+	if err := a.make(ctx, p.changes); err != nil {
+		return nil, err
 	}
 	if err := a.remove(ctx, p.gone); err != nil {
 		return nil, err
 	}
+	if err := a.make(ctx, p.again); err != nil {
+		return nil, err
+	}
 	if err := a.dirs(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.recordLacking(ctx, to); err != nil {
 		return nil, err
 	}
 	if a.done.Files > 0 {
@@ -153,11 +155,16 @@ func (a *applier) batch(ctx context.Context, changes []versions.Change) (err err
 	}
 	err = g.Wait()
 	list = slices.DeleteFunc(list, func(c stagedChange) bool {
-		if about(c.err) {
-			a.fail(c.Path, c.err)
-			a.count(c.Change)
+		if !about(c.err) {
+			return false
 		}
-		return about(c.err)
+		if c.Old == nil && unmakable(c.New, c.err) {
+			a.lack(c.Path)
+		} else {
+			a.fail(c.Path, c.err)
+		}
+		a.count(c.Change)
+		return true
 	})
 	if err == nil {
 		err = a.s.syncStage(a.stage)
@@ -188,6 +195,10 @@ func (a *applier) prepare(changes []versions.Change) []stagedChange {
 	list := make([]stagedChange, 0, len(changes))
 	room := a.room()
 	for _, c := range changes {
+		if a.lacks(c.Path) {
+			a.count(c)
+			continue
+		}
 		s := stagedChange{Change: c}
 		s.stub = !onlyMeta(c) && a.asStub(c)
 		if s.stub || !onlyMeta(c) && c.New.Kind != versions.Dir {
@@ -220,7 +231,7 @@ func (a *applier) show(ctx context.Context, list []stagedChange, which func(stag
 	defer func() { err = errors.Join(err, record()) }() // also what was done before an error
 	for i := range list {
 		c := &list[i]
-		if !which(*c) {
+		if !which(*c) || a.lacks(c.Path) {
 			continue
 		}
 		if fresh[parentOf(c.Path)] {
@@ -229,6 +240,11 @@ func (a *applier) show(ctx context.Context, list []stagedChange, which func(stag
 			}
 		}
 		err := a.visible(ctx, c)
+		if err != nil && a.cannotHold(c, err) {
+			a.lack(c.Path)
+			a.count(c.Change)
+			continue
+		}
 		if c.Old == nil && inTheWay(err) {
 			err = a.makeRoom(ctx, c, err)
 		}
@@ -290,6 +306,9 @@ func (a *applier) create(ctx context.Context, c *stagedChange) (err error) {
 
 // visible makes one change visible.
 func (a *applier) visible(ctx context.Context, c *stagedChange) error {
+	if err := a.checkName(c); err != nil {
+		return err
+	}
 	step := disk.Step{Path: c.Path, Staged: c.name}
 	switch {
 	case c.Path == "":
@@ -309,7 +328,11 @@ func (a *applier) visible(ctx context.Context, c *stagedChange) error {
 		c.sig = sig
 	default:
 		if c.link {
-			if err := a.stageLink(c); err != nil {
+			err := a.stageLink(c)
+			if linkless(err) {
+				err = a.stageCopy(ctx, c)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -382,6 +405,9 @@ func (a *applier) take(ctx context.Context, c stagedChange) error {
 func (a *applier) dirs(ctx context.Context) error {
 	applied := make([]folder.Applied, 0, len(a.plan.dirs))
 	for _, d := range a.plan.dirs {
+		if a.lacks(d.path) {
+			continue
+		}
 		err := a.s.o.Applier.Do(ctx, disk.Step{Op: disk.SetMeta, Path: d.path, Meta: disk.MetaOf(d.entry, a.options)})
 		var sig disk.Sig
 		if err == nil {
@@ -445,42 +471,4 @@ func (a *applier) unstage(name string) error {
 		return err
 	}
 	return nil
-}
-
-// readBack is the signature that the disk gives a path now. When a program has
-// put something else there meanwhile, or written into it, the path waits: that
-// must not be taken for what was staged.
-func (s *Syncer) readBack(c stagedChange) (disk.Sig, error) {
-	st, err := statBelow(s.o.Root, c.Path)
-	if err != nil {
-		return disk.Sig{}, err
-	}
-	kind, _ := st.Kind()
-	same := kind == c.New.Kind && (kind != versions.File || st.Size == c.New.Size)
-	if c.sig != (disk.Sig{}) {
-		same = same && st.Ino == c.sig.Ino && st.Size == c.sig.Size
-	}
-	if c.name != "" { // the step moved the time of change alone
-		same = same && st.MTime == c.sig.MTime
-	}
-	if !same {
-		return disk.Sig{}, fmt.Errorf("%s: %w", c.Path, errWait)
-	}
-	return st.Sig, nil
-}
-
-func statBelow(root *disk.Root, path string) (disk.Stat, error) {
-	dir, name := parentOf(path), path
-	if dir != "" {
-		name = path[len(dir)+1:]
-	}
-	d, err := root.OpenDir(dir)
-	if err != nil {
-		return disk.Stat{}, err
-	}
-	defer d.Close()
-	if path == "" {
-		return d.Self()
-	}
-	return d.Stat(name)
 }

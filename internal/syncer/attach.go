@@ -53,7 +53,7 @@ func (s *Syncer) sweepStages() error {
 	current := filepath.Base(s.o.Applier.Stage().Name())
 	var errs []error
 	for _, n := range names {
-		if n.Name != current && s.o.Hidden(n.Name) {
+		if n.Name != current && s.o.Hidden(n.Name) && n.Type != disk.TypeFile {
 			errs = append(errs, s.sweepStage(root, n.Name))
 		}
 	}
@@ -140,14 +140,18 @@ func (s *Syncer) Restore(ctx context.Context, target string) error {
 	if len(report.Refused) > 0 { // somebody has put it there meanwhile: a merge decides
 		return atomicfile.Remove(restoringPath(s.o.StateDir))
 	}
-	skip := map[string]bool{}
+	skip := map[string]error{}
+	failed := 0
 	for _, f := range report.Failed {
-		s.o.Logger.Error("a file could not be restored", "path", f.Path, "err", f.Err)
-		skip[f.Path] = true
+		skip[f.Path] = f.Err
+		if s.restorable(ctx, head.Root, f) {
+			s.o.Logger.Error("a file could not be restored", "path", f.Path, "err", f.Err)
+			err = fmt.Errorf("%s: %w", f.Path, f.Err)
+			failed++
+		}
 	}
-	if len(report.Failed) > 0 {
-		f := report.Failed[0]
-		err = fmt.Errorf("%d files could not be restored, such as %s: %w", len(report.Failed), f.Path, f.Err)
+	if failed > 0 {
+		err = fmt.Errorf("%d files could not be restored, such as %w", failed, err)
 	}
 	if aerr := s.adopt(ctx, head.Root, skip); aerr != nil {
 		return aerr
@@ -185,10 +189,17 @@ func removeParts(target string) error {
 
 // adopt records a tree that was just written as what the folder holds, from the
 // signatures that the disk gives it, so that nothing is read again.
-func (s *Syncer) adopt(ctx context.Context, root versions.Entry, skip map[string]bool) error {
+func (s *Syncer) adopt(ctx context.Context, root versions.Entry, skip map[string]error) error {
 	var list []folder.Applied
 	err := s.o.Trees.Walk(ctx, root, func(path string, e versions.Entry) error {
-		if skip[path] {
+		if why, ok := skip[path]; ok {
+			if !unmakable(&e, why) {
+				return nil
+			}
+			list = append(list, folder.Applied{Path: path, Entry: &e, Absent: true})
+			if e.Kind == versions.Dir {
+				return versions.SkipDir
+			}
 			return nil
 		}
 		st, err := statBelow(s.o.Root, path)
@@ -199,7 +210,7 @@ func (s *Syncer) adopt(ctx context.Context, root versions.Entry, skip map[string
 			return err
 		}
 		// One that somebody has written meanwhile has another time: it is read.
-		if kind, _ := st.Kind(); kind != e.Kind || kind == versions.File && (st.Size != e.Size || st.MTime != e.MTime) {
+		if kind, _ := st.Kind(); kind != e.Kind || kind == versions.File && (st.Size != e.Size || !restoredTime(st, e)) {
 			return nil
 		}
 		list = append(list, folder.Applied{Path: path, Entry: &e, Sig: st.Sig})

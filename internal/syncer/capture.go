@@ -49,7 +49,7 @@ func (s *Syncer) captureWith(ctx context.Context, o folder.BuildOptions, w word)
 	if err != nil {
 		return false, err
 	}
-	o.Tracked = s.trackedIn(ctx, tipRoot)
+	o.Was = s.was(ctx, tipRoot)
 	o.Progress = func(files, bytes int64) { s.activity(Activity{Stage: "read", Files: files, Bytes: bytes}) }
 	defer s.activity(Activity{})
 	p := &slice{s: s}

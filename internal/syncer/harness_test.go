@@ -304,7 +304,10 @@ func (m *machine) tree() map[string]string {
 		}
 		rel, _ := filepath.Rel(m.dir, path)
 		if strings.HasPrefix(rel, folder.StagePrefix) {
-			return filepath.SkipDir
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil // the mark of the root
 		}
 		switch {
 		case rel == ".":

@@ -24,7 +24,7 @@ func (a *applier) findLinks(ctx context.Context, to versions.Entry) error {
 		return nil
 	}
 	err := a.s.o.Trees.Walk(ctx, to, func(path string, e versions.Entry) error {
-		if wanted[e.Link] && e.Link != [16]byte{} && !changing[path] {
+		if wanted[e.Link] && e.Link != [16]byte{} && !changing[path] && a.s.o.Disk.Absent(path) == "" {
 			a.links[e.Link] = path
 		}
 		return nil

@@ -23,6 +23,8 @@ type plan struct {
 	changes []versions.Change
 	gone    []versions.Change
 	dirs    []dirMeta
+	absent  []string // what this disk could not hold, and is tried again when all else is done
+	again   []versions.Change
 	bytes   int64 // of content that is needed
 	folds   *folds
 
@@ -37,7 +39,7 @@ type dirMeta struct {
 
 // empty tells that there is nothing to do.
 func (p *plan) empty() bool {
-	return len(p.giveWay)+len(p.moves)+len(p.changes)+len(p.gone)+len(p.dirs) == 0 &&
+	return len(p.giveWay)+len(p.moves)+len(p.changes)+len(p.gone)+len(p.dirs)+len(p.absent) == 0 &&
 		(p.folds == nil || len(p.folds.touched) == 0)
 }
 
@@ -85,7 +87,7 @@ func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, 
 			return nil, err
 		}
 	}
-	if !s.moveless && len(p.untracked) == 0 && s.o.Stubs == nil { // what is not planned cannot be moved
+	if !s.moveless && len(p.untracked) == 0 && s.o.Stubs == nil && len(s.o.Disk.Absents()) == 0 { // what is not planned cannot be moved
 		p.findMoves(s.o.Disk.HoldsKeptOut)
 	}
 	for _, c := range p.changes {
@@ -93,7 +95,10 @@ func (s *Syncer) makePlan(ctx context.Context, from, to versions.Entry) (*plan, 
 			p.bytes += c.New.Size
 		}
 	}
-	return p, s.planDirs(ctx, p, p.touched(), known, to)
+	if err := s.planDirs(ctx, p, p.touched(), known, to); err != nil {
+		return nil, err
+	}
+	return p, s.planAbsent(ctx, p, to)
 }
 
 // touched are the directories whose times our steps move.
@@ -164,4 +169,22 @@ func parentOf(p string) string {
 		return ""
 	}
 	return d
+}
+
+// make makes changes visible, in batches.
+func (a *applier) make(ctx context.Context, rest []versions.Change) error {
+	for len(rest) > 0 {
+		n, size := 0, int64(0)
+		for n < len(rest) && n < batchSteps && (n == 0 || size < batchBytes) {
+			if a.s.o.Stubs == nil && needsContent(rest[n]) {
+				size += rest[n].New.Size
+			}
+			n++
+		}
+		if err := a.batch(ctx, rest[:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
 }

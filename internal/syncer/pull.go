@@ -71,7 +71,7 @@ func (s *Syncer) look(ctx context.Context, o folder.BuildOptions) (versions.Entr
 	s.mu.Lock()
 	_, _, tip := s.tip()
 	s.mu.Unlock()
-	o.Tracked = s.trackedIn(ctx, tip)
+	o.Was = s.was(ctx, tip)
 	// In the middle of a long first upload what was not read yet waits here too:
 	// the steps go around it.
 	o.NothingNew = s.endedEarly() && versions.Equal(root, tip)

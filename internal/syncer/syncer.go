@@ -58,8 +58,9 @@ type Syncer struct {
 	announced   uint64    // number of the base that the remote was told last
 	announcedAt time.Time // when
 
-	displaced  []displaced // moved into staging by us, and not looked after yet
-	untracking []string    // left the tree, and the next snapshot says so
+	displaced   []displaced // moved into staging by us, and not looked after yet
+	absentTried bool        // what this disk could not hold was tried in this run
+	untracking  []string    // left the tree, and the next snapshot says so
 
 	halted  context.Context // ends when rounds are paused
 	halt    context.CancelFunc

@@ -129,23 +129,27 @@ func (s *Syncer) untrack(ctx context.Context, paths []string) error {
 	return err
 }
 
-// trackedIn tells of paths that are in a tree, and are not about to leave it.
-func (s *Syncer) trackedIn(ctx context.Context, root versions.Entry) func(path string) (bool, error) {
+// was tells what paths were in a tree, but for those that are about to leave
+// it.
+func (s *Syncer) was(ctx context.Context, root versions.Entry) func(path string) (*versions.Entry, error) {
 	if root.IsZero() {
 		return nil
 	}
 	s.mu.Lock()
-	leaving := setOf(s.untracking)
+	leaving := map[string]bool{}
+	for _, p := range s.untracking {
+		leaving[p] = true
+	}
 	s.mu.Unlock()
-	return func(path string) (bool, error) {
+	return func(path string) (*versions.Entry, error) {
 		if within(leaving, path) {
-			return false, nil
+			return nil, nil
 		}
-		_, err := s.o.Trees.Resolve(ctx, root, path)
+		e, err := s.o.Trees.Resolve(ctx, root, path)
 		if missing(err) || errors.Is(err, versions.ErrNotDir) {
-			return false, nil
+			return nil, nil
 		}
-		return err == nil, err
+		return &e, err
 	}
 }
 
