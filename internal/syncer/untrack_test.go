@@ -153,7 +153,6 @@ func TestAMergeTellsWhatItsSidesUntracked(t *testing.T) {
 func TestACrashDuringAnUntrackDeletesNothingElsewhere(t *testing.T) {
 	for _, point := range []string{"untracking", "untracked", "flushed", "queued", "recorded"} {
 		t.Run(point, func(t *testing.T) {
-			t.Parallel()
 			w, a, b, tree, rest := tracking(t)
 			a.stop()
 			crashed, reboot := a.crashAt(point, 1)
