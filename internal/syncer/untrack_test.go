@@ -190,3 +190,26 @@ func TestRulesTakeNothingOutWhenTheRecordsAreLost(t *testing.T) {
 	same(t, "the line", w.line(a), tree)
 	same(t, "b", b.tree(), tree)
 }
+
+// However much leaves the tree, none of it is deleted: nothing is held.
+func TestAnUntrackIsNoMassDeletion(t *testing.T) {
+	w := newWorld(t)
+	a, b := w.machine("a").start(), w.machine("b").start()
+	want := map[string]string{"build": "dir", "src": "s"}
+	for i := range 300 {
+		want["build/"+itoa(i)] = "x"
+		a.write("build/"+itoa(i), "x")
+	}
+	a.write("src", "s")
+	a.flush()
+	together(t, a, b)
+	a.write(ignore.Name, "build/\n")
+	want[ignore.Name] = "build/\n"
+	a.untrack("build")
+	a.flush()
+	b.safe()
+	a.safe()
+	same(t, "the line", w.line(a), map[string]string{ignore.Name: "build/\n", "src": "s"})
+	same(t, "a", a.tree(), want)
+	same(t, "b", b.tree(), want)
+}
