@@ -17,6 +17,8 @@ import (
 // is neither taken nor given up.
 var ErrRules = errors.New("what is new here is not taken before its rules can be read")
 
+var errNoContent = errors.New("its content is not on this disk: read it once")
+
 // rulebook reads the rules of directories, each file once: one scan, one build
 // or one question has one.
 type rulebook struct {
@@ -108,6 +110,9 @@ func (r *rulebook) bytes(dir string) ([]byte, error) {
 		return nil, err
 	case !isFile(st.Sig):
 		return nil, fs.ErrNotExist
+	}
+	if _, is, err := file.Stub(); err != nil || is {
+		return nil, errors.Join(errNoContent, err)
 	}
 	// Between the two halves of a save it may be empty, and an empty one would
 	// have everything taken.

@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/syncfs/syncfs/internal/disk"
 	"github.com/syncfs/syncfs/internal/folder"
 	"github.com/syncfs/syncfs/internal/ignore"
 	"github.com/syncfs/syncfs/versions"
@@ -425,4 +426,26 @@ func TestRulesAndEventsMakeTheTreeThatAScanMakes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A file of rules that is a stub reads as zeros, which would have everything
+// taken.
+func TestRulesThatAreNotHereHoldBackWhatIsNew(t *testing.T) {
+	b := newBench(t)
+	write(t, b.path("d/old"), "1")
+	b.take(t)
+	dir, err := b.root.OpenDir("d")
+	must(t, err)
+	defer dir.Close()
+	e := versions.Entry{Name: ignore.Name, Kind: versions.File, Mode: 0o644, Size: 9, Pieces: []versions.Piece{{ID: [32]byte{1}, Length: 9}}}
+	_, _, err = dir.CreateStub(ignore.Name, e, disk.CreateOptions{})
+	must(t, err)
+	write(t, b.path("d/secret"), "1")
+	b.take(t)
+	b.holds(t, map[string]bool{"d/secret": false, "d/old": true})
+	must(t, os.Remove(b.path("d/"+ignore.Name)))
+	write(t, b.path("d/"+ignore.Name), "/secret\n")
+	write(t, b.path("d/new"), "1")
+	b.take(t)
+	b.holds(t, map[string]bool{"d/secret": false, "d/new": true})
 }

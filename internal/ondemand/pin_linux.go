@@ -12,13 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/internal/ignore"
 	"github.com/syncfs/syncfs/versions"
 )
 
 // The pin is an attribute of the file or directory itself: it moves with it.
 
-// PinnedBy is the pinned file or directory that path is, or is in.
+// PinnedBy is the pinned file or directory that path is, or is in. Rules for
+// what is ignored count as pinned: nothing new could be judged without them.
 func (d *Demand) PinnedBy(path string) (at string, pinned bool) {
+	if isRules(path) {
+		return path, true
+	}
 	for at = path; ; {
 		if d.pinnedAt(at) {
 			return at, true
@@ -29,6 +34,8 @@ func (d *Demand) PinnedBy(path string) (at string, pinned bool) {
 		at = at[:max(0, strings.LastIndexByte(at, '/'))]
 	}
 }
+
+func isRules(path string) bool { return path[strings.LastIndexByte(path, '/')+1:] == ignore.Name }
 
 func (d *Demand) pinnedAt(path string) bool {
 	fd, err := d.o.Root.Openat(path, unix.O_RDONLY|unix.O_NONBLOCK, 0)

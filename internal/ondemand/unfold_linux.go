@@ -161,6 +161,13 @@ func (u *unfolding) one(ctx context.Context, e versions.Entry) (*disk.Stat, erro
 	var st disk.Stat
 	var notes []disk.Note
 	var err error
+	if e.Kind == versions.File && isRules(e.Name) {
+		// They are needed as soon as something is new here. Where they cannot be
+		// fetched now nothing new is taken until they were read.
+		if st, notes, err = u.content(ctx, e, o); err == nil {
+			return &st, nil
+		}
+	}
 	if e.Kind == versions.Dir || e.Kind == versions.File && e.Size > 0 {
 		st, notes, err = u.dir.CreateStub(e.Name, e, o)
 		if errors.Is(err, disk.ErrStubTooLong) {
