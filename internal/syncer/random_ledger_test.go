@@ -138,6 +138,11 @@ func (l *ledger) wrong(tree map[string]string) (out []string) {
 		}
 		at[text] = append(at[text], path)
 	}
+	for text, c := range l.all {
+		if len(at[text]) == 0 && len(c.ends) == 0 && !c.gone {
+			out = append(out, fmt.Sprintf("%.20q of %v is not in the tree, though nobody replaced or removed it", text, slices.Sorted(maps.Keys(c.writers))))
+		}
+	}
 	for text, paths := range at {
 		c := l.all[text]
 		if c == nil {
