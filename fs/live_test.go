@@ -77,9 +77,11 @@ func mountProcess(args []string) error {
 	}
 	fmt.Println("mounted")
 	os.Stdin.Read(make([]byte, 1))
-	err = l.Unmount()
+	if err := l.Unmount(); err != nil {
+		return err // it is served on, and nobody would end it
+	}
 	l.Wait()
-	return err
+	return nil
 }
 
 // recorder notes what the mount tells of changes.
