@@ -28,7 +28,7 @@ const (
 func (a *Agent) maintain(ctx context.Context) {
 	every := a.o.MaintainEvery
 	wait := every/12 + rand.N(every/4) // machines that start together do not all do it
-	folded := map[string]uint64{}      // by folder, the head's number
+	seen := map[string]foldedTo{}      // by folder
 	for {
 		select {
 		case <-ctx.Done():
@@ -40,7 +40,7 @@ func (a *Agent) maintain(ctx context.Context) {
 			wait = every / 12
 			continue
 		}
-		err := a.tidy(ctx, folded)
+		err := a.tidy(ctx, seen)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -59,8 +59,14 @@ func (a *Agent) isOnline() bool {
 	return a.online
 }
 
+// foldedTo is how far a folder's records were folded last.
+type foldedTo struct {
+	head uint64
+	all  bool // but for the head's own
+}
+
 // tidy does what is due.
-func (a *Agent) tidy(ctx context.Context, folded map[string]uint64) error {
+func (a *Agent) tidy(ctx context.Context, seen map[string]foldedTo) error {
 	if blobs, chunks := a.store.Uncompacted(); blobs >= manyIndexBlobs || blobs > 0 && chunks >= manyIndexChunks {
 		if err := a.store.CompactIndex(ctx); err != nil {
 			return err
@@ -69,13 +75,20 @@ func (a *Agent) tidy(ctx context.Context, folded map[string]uint64) error {
 	}
 	heads, err := a.lines.Folders(ctx)
 	for _, head := range heads { // also beside a damaged one
-		if folded[head.ID] == head.Number {
+		last := seen[head.ID]
+		if last.head == head.Number && last.all {
 			continue
 		}
-		if ferr := a.lines.Fold(ctx, head.ID, head.Received.Add(-min(foldAge, a.o.MaintainEvery))); ferr != nil {
+		// A head that stands where it stood last time is that old itself.
+		now := foldedTo{head: head.Number, all: last.head == head.Number}
+		before := head.Received
+		if !now.all {
+			before = before.Add(-min(foldAge, a.o.MaintainEvery))
+		}
+		if ferr := a.lines.Fold(ctx, head.ID, before); ferr != nil {
 			return errors.Join(err, ferr)
 		}
-		folded[head.ID] = head.Number
+		seen[head.ID] = now
 	}
 	return err
 }

@@ -11,7 +11,7 @@ import (
 // In a network of its own, since it changes addresses.
 func TestTheSystemTellsOfAddresses(t *testing.T) {
 	if os.Getenv("SYNCFS_TEST_OWN_NETWORK") == "" {
-		cmd := exec.Command("unshare", "--net", "--map-root-user", os.Args[0], "-test.run=^TestTheSystemTellsOfAddresses$", "-test.v")
+		cmd := exec.Command("unshare", "--net", os.Args[0], "-test.run=^TestTheSystemTellsOfAddresses$", "-test.v")
 		cmd.Env = append(os.Environ(), "SYNCFS_TEST_OWN_NETWORK=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
