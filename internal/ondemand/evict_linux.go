@@ -171,22 +171,33 @@ func (d *Demand) keepLimit(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		d.trim(ctx)
+		if !d.awaitGrowth(ctx, tick.C) {
+			return
+		}
+	}
+}
+
+// awaitGrowth returns when there may be more than the limit, or content that
+// trim has not counted; false when ctx ends.
+func (d *Demand) awaitGrowth(ctx context.Context, tick <-chan time.Time) bool {
+	for {
 		select {
 		case <-ctx.Done():
-			return
+			return false
 		case <-d.wake:
 			// What has just come is recorded first.
 			select {
 			case <-ctx.Done():
-				return
+				return false
 			case <-time.After(time.Second):
+				return true
 			}
-		case <-tick.C:
+		case <-tick:
 			d.mu.Lock()
 			same := d.grown == 0 && d.total <= d.o.Limit
 			d.mu.Unlock()
-			if same {
-				continue
+			if !same {
+				return true
 			}
 		}
 	}

@@ -165,6 +165,7 @@ func (u *unfolding) one(ctx context.Context, e versions.Entry) (*disk.Stat, erro
 		// They are needed as soon as something is new here. Where they cannot be
 		// fetched now nothing new is taken until they were read.
 		if st, notes, err = u.content(ctx, e, o); err == nil {
+			u.tell(e.Name, notes)
 			return &st, nil
 		}
 	}
@@ -176,10 +177,15 @@ func (u *unfolding) one(ctx context.Context, e versions.Entry) (*disk.Stat, erro
 	} else {
 		st, notes, err = u.dir.Create(ctx, e.Name, e, nil, o)
 	}
-	for _, n := range notes {
-		u.d.o.Logger.Debug("this disk does not hold all of it", "path", u.path, "name", e.Name, "err", n)
-	}
+	u.tell(e.Name, notes)
 	return &st, err
+}
+
+// tell writes into the log what a disk does not hold of a name.
+func (u *unfolding) tell(name string, notes []disk.Note) {
+	for _, n := range notes {
+		u.d.o.Logger.Debug("this disk does not hold all of it", "path", u.path, "name", name, "err", n)
+	}
 }
 
 // content makes a file that cannot be a stub.
