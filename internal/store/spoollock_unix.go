@@ -27,4 +27,9 @@ func lockSpool(path string) (*spoolLock, error) {
 	return &spoolLock{f}, nil
 }
 
-func (l *spoolLock) unlock() { l.f.Close() }
+// unlock gives the lock up by itself: a program that is just being started holds
+// a copy of the descriptor for a moment, so closing ours would not.
+func (l *spoolLock) unlock() {
+	_ = unix.Flock(int(l.f.Fd()), unix.LOCK_UN) // the descriptor is ours: it cannot fail
+	l.f.Close()
+}
