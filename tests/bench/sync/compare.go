@@ -50,7 +50,9 @@ func list(dir string, links bool) (map[string]string, error) {
 		case d.IsDir() && (d.Name() == ".versions" || strings.HasPrefix(d.Name(), ".st")):
 			return filepath.SkipDir
 		case d.Type()&fs.ModeSymlink != 0 && links:
-			all[rel], err = os.Readlink(path)
+			var target string
+			target, err = os.Readlink(path)
+			all[rel] = filepath.Clean(target) // as rsync's daemon does
 		case d.Type().IsRegular() && !strings.HasPrefix(d.Name(), ".syncfs"):
 			var info fs.FileInfo
 			if info, err = d.Info(); err == nil {

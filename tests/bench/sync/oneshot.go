@@ -35,7 +35,7 @@ func newRsync(dir, a, b string) system {
 	s := &oneshot{programs: programs{dir: dir}}
 	s.serve = []string{"rsync", "--daemon", "--no-detach", "--address=127.0.0.1", "--port=PORT", "--config=" + conf}
 	s.setup = func(context.Context) error {
-		return os.WriteFile(conf, fmt.Appendf(nil, "use chroot = no\nuid = %d\ngid = %d\n[folder]\npath = %s\nread only = no\n", os.Getuid(), os.Getgid(), b), 0o600)
+		return os.WriteFile(conf, fmt.Appendf(nil, "use chroot = %t\nmunge symlinks = no\nuid = %d\ngid = %d\n[folder]\npath = %s\nread only = no\n", os.Getuid() == 0, os.Getuid(), os.Getgid(), b), 0o600)
 	}
 	s.run = func(string) []string {
 		return []string{"rsync", "-a", "--delete", "--no-whole-file", "--port=PORT", a + "/", "rsync://127.0.0.1/folder/"}
