@@ -161,6 +161,9 @@ func (h *host) stop(lazy bool) error {
 		if ferr := keep(ctx); ferr != nil {
 			h.a.log.Info("not everything was sent before the stop; it is kept and sent later", "folder", h.folder.Name, "err", ferr)
 		}
+		if lerr := s.Leave(ctx); lerr != nil {
+			h.a.log.Info("displaced files stay until the next start", "folder", h.folder.Name, "err", lerr)
+		}
 		done()
 	}
 	cancel()

@@ -149,6 +149,21 @@ func (s *Syncer) runSweeper(ctx context.Context) error {
 func (s *Syncer) sweep(ctx context.Context) error {
 	s.tree.Lock() // an apply notes before it moves
 	defer s.tree.Unlock()
+	return s.sweepLocked(ctx)
+}
+
+// Leave sweeps once more when the folder has been unmounted, so that nothing of
+// ours stays in the plain directory; what programs still use, and all while work
+// is under way, waits for the next start.
+func (s *Syncer) Leave(ctx context.Context) error {
+	if !s.tree.TryLock() {
+		return nil
+	}
+	defer s.tree.Unlock()
+	return s.sweepLocked(ctx)
+}
+
+func (s *Syncer) sweepLocked(ctx context.Context) error {
 	s.mu.Lock()
 	list := s.displaced
 	s.mu.Unlock()
