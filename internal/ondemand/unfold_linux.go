@@ -96,9 +96,13 @@ func (d *Demand) unfold(ctx context.Context, dirfd int, path string, s disk.Stub
 		return false, err
 	}
 	d.o.Folder.Watching(path)
+	root, _, _, err := dir.SelfEntry(d.o.Owners) // the mark does not say whose it is
+	if err != nil {
+		return false, err
+	}
+	root.Tree, root.Size, root.Count = s.Content.Tree, s.Content.Size, s.Content.Count
+	root.MTime, root.Mode = before.MTime, before.Mode&0o7777
 	d.later(func() {
-		root := s.Content
-		root.MTime, root.Mode = before.MTime, before.Mode&0o7777
 		if err := d.o.Folder.Unfolded(path, root, after.Sig, u.children); err != nil {
 			d.o.Logger.Warn("a directory is looked at again", "path", path, "err", err)
 		}
