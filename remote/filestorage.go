@@ -48,22 +48,12 @@ func (s *Server) storageRoutes(mux *http.ServeMux) {
 
 // storageAccess is authorized in the other dialect.
 func (s *Server) storageAccess(role Role, next handlerFunc) http.HandlerFunc {
+	authorized := s.authorized(role, next, s.storageFail)
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(headerKey) == "" {
 			r.Header.Set(headerKey, r.URL.Query().Get(storageKeyName))
 		}
-		token, err := s.authenticate(r)
-		if err == nil {
-			infoOf(r).token = token
-			if token.Role.atLeast(role) {
-				err = next(w, r)
-			} else {
-				err = s.forbid(r, "needs the role %s; this key has %s", role, token.Role)
-			}
-		}
-		if err != nil {
-			s.storageFail(w, r, err)
-		}
+		authorized(w, r)
 	}
 }
 

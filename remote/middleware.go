@@ -103,8 +103,11 @@ func (s *Server) finished(r *http.Request, route string, out *responseRecorder, 
 		"token", info.token.Name, "from", r.RemoteAddr, "proto", r.Proto)
 }
 
+// failFunc answers an error in one dialect.
+type failFunc func(http.ResponseWriter, *http.Request, error)
+
 // authorized lets in who shows the key of a token of at least that role.
-func (s *Server) authorized(role Role, next handlerFunc) http.HandlerFunc {
+func (s *Server) authorized(role Role, next handlerFunc, fail failFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		token, err := s.authenticate(r)
 		if err == nil {
@@ -116,7 +119,7 @@ func (s *Server) authorized(role Role, next handlerFunc) http.HandlerFunc {
 			}
 		}
 		if err != nil {
-			s.fail(w, r, err)
+			fail(w, r, err)
 		}
 	}
 }

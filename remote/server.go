@@ -152,7 +152,7 @@ func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	open := func(pattern string, fn http.HandlerFunc) { mux.Handle(pattern, s.observe(pattern, fn)) }
 	need := func(role Role, pattern string, fn handlerFunc) {
-		mux.Handle(pattern, s.observe(pattern, s.authorized(role, fn)))
+		mux.Handle(pattern, s.observe(pattern, s.authorized(role, fn, s.fail)))
 	}
 
 	need(RoleRead, "GET /v1/{$}", s.getServer)
