@@ -5,15 +5,14 @@ package syncer_test
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/line"
 	"github.com/syncfs/syncfs/internal/meta"
+	"github.com/syncfs/syncfs/tests/sequence"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -83,7 +82,7 @@ func (p *play) history() {
 				text = texts[hash]
 			}
 			found[text] = true
-			if p.l.invented(text) && !e.Unstable {
+			if p.l.Invented(text) && !e.Unstable {
 				p.t.Errorf("snapshot %s of %s: %q holds what nobody wrote: %d bytes, %.40q", rec.Instant, rec.Host, path, len(text), text)
 			}
 			return nil
@@ -92,10 +91,10 @@ func (p *play) history() {
 			p.t.Errorf("snapshot %s cannot be read: %v", rec.Instant, err)
 		}
 	}
-	for _, text := range textsOf(snapshotOf(p.m[0].program.dir)) {
+	for _, text := range sequence.Texts(sequence.TreeOf(p.m[0].dir)) {
 		found[text] = true
 	}
-	if lost := p.l.lost(found); len(lost) > 0 {
+	if lost := p.l.Lost(found); len(lost) > 0 {
 		p.t.Errorf("%s", strings.Join(lost, "\n"))
 	}
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
@@ -118,54 +117,11 @@ func (p *play) unknown(m *player, records []line.Recorded) string {
 	p.check(err)
 	for _, rec := range records {
 		if !slices.ContainsFunc(list, func(s meta.Snapshot) bool { return s.ID == rec.SnapshotID }) {
-			return fmt.Sprintf("%s does not know snapshot %s of %s (number %d of %d, parents %d)", m.program.name, rec.Instant, rec.Host, rec.Number, p.w.head().Number, len(rec.Parents))
+			return fmt.Sprintf("%s does not know snapshot %s of %s (number %d of %d, parents %d)", m.name, rec.Instant, rec.Host, rec.Number, p.w.head().Number, len(rec.Parents))
 		}
 	}
 	if len(list) > len(records) {
-		return fmt.Sprintf("%s knows %d snapshots, there are %d", m.program.name, len(list), len(records))
+		return fmt.Sprintf("%s knows %d snapshots, there are %d", m.name, len(list), len(records))
 	}
 	return ""
-}
-
-// shrink leaves out of a sequence what does not matter to its failure. A failure
-// may need the right moment, so each shorter one has three tries; one of another
-// kind does not count.
-func shrink(t testing.TB, ops []op, why string) ([]op, string) {
-	fails := func(ops []op) string {
-		for range 3 {
-			w, _ := try(t, func(t testing.TB) { run(t, ops, map[string]int{}) })
-			if w != "" && kindOf(w) == kindOf(why) {
-				return w
-			}
-		}
-		return ""
-	}
-	budget := *shrinkTries
-	for size := max(1, len(ops)/2); size >= 1; size /= 2 {
-		for at := 0; at+size <= len(ops) && budget > 0; {
-			less := slices.Concat(ops[:at], ops[at+size:])
-			budget--
-			if w := fails(less); w != "" {
-				ops, why = less, w
-			} else {
-				at += size
-			}
-		}
-	}
-	return ops, why
-}
-
-// kindOf is what of a failure is the same in another run.
-func kindOf(why string) string {
-	line, _, _ := strings.Cut(why, "\n")
-	return regexp.MustCompile(`"(\\.|[^"])*"|[0-9]+|m[1-4]|\[[^]]*\]`).ReplaceAllString(line, "")
-}
-
-// literal is a sequence as a test of it would have it.
-func literal(ops []op) string {
-	var out strings.Builder
-	for _, o := range ops {
-		fmt.Fprintf(&out, "\t{%d, %q, %q, %q, %d},\n", o.Machine, o.What, o.Path, o.Other, o.N)
-	}
-	return out.String()
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/syncfs/syncfs/tests/sequence"
 )
 
 // Of a long run, to look for what is rare.
@@ -31,7 +33,7 @@ var (
 // alone does not hold off a delete; what a machine replaces after a crash in the
 // middle of an apply may stay as a conflict copy, or come back.
 func TestRandomWorkOfMachines(t *testing.T) {
-	gen := sequences()
+	gen := alphabet.Sequences()
 	var mu sync.Mutex
 	covered, ran := map[string]int{}, 0
 	t.Run("sequences", func(t *testing.T) {
@@ -39,7 +41,7 @@ func TestRandomWorkOfMachines(t *testing.T) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				ops, cover := gen.Example(seed), map[string]int{}
-				why, log := try(t, func(t testing.TB) { run(t, ops, cover) })
+				why, log := sequence.Try(t, func(t testing.TB) { run(t, ops, cover) })
 				mu.Lock()
 				ran++
 				for what, n := range cover {
@@ -54,8 +56,11 @@ func TestRandomWorkOfMachines(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				less, smallest := shrink(t, ops, why)
-				t.Errorf("seed %d: %s\n\nof %d operations these are enough:\n%s%s", seed, why, len(ops), literal(less), smallest)
+				less, smallest := sequence.Shrink(ops, why, *shrinkTries, func(ops []sequence.Op) string {
+					why, _ := sequence.Try(t, func(t testing.TB) { run(t, ops, map[string]int{}) })
+					return why
+				})
+				t.Errorf("seed %d: %s\n\nof %d operations these are enough:\n%s%s", seed, why, len(ops), sequence.Literal(less), smallest)
 			})
 		}
 	})

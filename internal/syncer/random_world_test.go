@@ -10,15 +10,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/disk"
 	"github.com/syncfs/syncfs/internal/syncer"
+	"github.com/syncfs/syncfs/tests/sequence"
 )
 
 // interval is between rounds of the machines below.
@@ -94,7 +93,8 @@ func (l *life) isDead() bool {
 // player is a machine with the programs that work on it.
 type player struct {
 	*machine
-	program
+	*sequence.Program
+	l       *sequence.Ledger
 	life    *life
 	offline bool
 	ahead   atomic.Int64 // its clock
@@ -107,9 +107,9 @@ type burial struct {
 	l *life
 }
 
-func (w *world) player(l *ledger, name string) *player {
+func (w *world) player(l *sequence.Ledger, name string) *player {
 	m := w.machine(name)
-	return &player{machine: m, program: program{l: l, name: name, dir: m.dir, touched: map[string]bool{}}}
+	return &player{machine: m, Program: sequence.NewProgram(l, name, m.dir), l: l}
 }
 
 // launch starts the engine.
@@ -140,7 +140,7 @@ func (p *player) setOffline(off bool) {
 func (p *player) crash(keepDatabase bool) {
 	p.life.kill()
 	old := p.machine
-	image := old.w.machine(p.program.name)
+	image := old.w.machine(p.name)
 	image.dir = old.dir
 	for _, part := range []string{"folder", "queue", "spool", "cache", "db"} {
 		if part == "db" && !keepDatabase {
@@ -150,7 +150,7 @@ func (p *player) crash(keepDatabase bool) {
 			old.w.t.Fatal(err)
 		}
 	}
-	p.l.crashed[p.program.name] = true
+	p.l.Crashed(p.name)
 	p.dead = append(p.dead, burial{old, old.run, p.life})
 	old.run.cancel()
 	old.run = nil
@@ -238,15 +238,12 @@ func (p *player) ask(question func()) bool {
 // rest waits until the engine has captured what stands in the folder, online or
 // not, and tells the ledger.
 func (p *player) rest() error {
-	for _, h := range p.open {
-		p.release(h)
-	}
-	p.open = nil
-	for path := range p.touched {
+	p.Release()
+	for path := range p.Touched {
 		p.run.folder.Changed(path)
-		delete(p.touched, path)
+		delete(p.Touched, path)
 	}
-	before := snapshotOf(p.program.dir)
+	before := sequence.TreeOf(p.dir)
 	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
 		var st syncer.Status
 		if !p.ask(func() { st = p.run.s.Status() }) {
@@ -256,26 +253,16 @@ func (p *player) rest() error {
 			break
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("%s does not capture %d files: %v", p.program.name, st.PendingFiles, st.Err)
+			return fmt.Errorf("%s does not capture %d files: %v", p.name, st.PendingFiles, st.Err)
 		}
 	}
-	p.captured(before)
+	p.Captured(before)
 	return nil
-}
-
-// captured tells the ledger that what stood before and stands now is safe.
-func (p *player) captured(before map[string]node) {
-	now := snapshotOf(p.program.dir)
-	for path, n := range before {
-		if n.text != "" && now[path] == n {
-			p.l.captured(n.text)
-		}
-	}
 }
 
 // push waits until everything is on the remote.
 func (p *player) push() error {
-	before := snapshotOf(p.program.dir)
+	before := sequence.TreeOf(p.dir)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	for {
@@ -287,10 +274,10 @@ func (p *player) push() error {
 		case !alive:
 			return nil
 		case err == nil:
-			p.captured(before)
+			p.Captured(before)
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("%s: %w", p.program.name, err)
+			return fmt.Errorf("%s: %w", p.name, err)
 		}
 	}
 }
@@ -310,7 +297,7 @@ func (p *player) behind(number uint64) string {
 // left lists what an engine at rest should have cleared away.
 func (p *player) left() (out []string) {
 	for _, pattern := range []string{
-		filepath.Join(p.program.dir, ".syncfs-stage-*"), filepath.Join(p.home, "queue", "*"), filepath.Join(p.home, "spool", "packs", "*"),
+		filepath.Join(p.dir, ".syncfs-stage-*"), filepath.Join(p.home, "queue", "*"), filepath.Join(p.home, "spool", "packs", "*"),
 		filepath.Join(p.home, "folder", "displaced.jsonl"), filepath.Join(p.home, "folder", "applying"),
 	} {
 		found, err := filepath.Glob(pattern)
@@ -321,88 +308,3 @@ func (p *player) left() (out []string) {
 	}
 	return out
 }
-
-// trial runs something that takes a testing.TB, so that its failure is not that
-// of the test.
-type trial struct {
-	testing.TB
-	dir string
-
-	mu       sync.Mutex // guards all below
-	log      strings.Builder
-	failures []string
-	cleanups []func()
-	dirs     int
-}
-
-// try runs fn and returns why it failed; "" if it did not.
-func try(t testing.TB, fn func(t testing.TB)) (why, log string) {
-	dir, err := os.MkdirTemp("", "syncfs-trial-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &trial{TB: t, dir: dir}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if p := recover(); p != nil {
-				buf := make([]byte, 8<<10)
-				r.Errorf("panic: %v\n%s", p, buf[:runtime.Stack(buf, false)])
-			}
-			for i := len(r.cleanups) - 1; i >= 0; i-- {
-				r.cleanups[i]()
-			}
-		}()
-		fn(r)
-	}()
-	<-done
-	if err := os.RemoveAll(dir); err != nil {
-		t.Log(err)
-	}
-	return strings.Join(r.failures, "\n"), r.log.String()
-}
-
-func (r *trial) Cleanup(fn func()) { r.cleanups = append(r.cleanups, fn) }
-func (r *trial) Helper()           {}
-func (r *trial) TempDir() string {
-	r.mu.Lock()
-	r.dirs++
-	dir := filepath.Join(r.dir, itoa(r.dirs))
-	r.mu.Unlock()
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		r.Fatal(err)
-	}
-	return dir
-}
-
-func (r *trial) fail(text string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failures = append(r.failures, strings.TrimSuffix(text, "\n"))
-}
-
-func (r *trial) Error(args ...any)            { r.fail(fmt.Sprintln(args...)) }
-func (r *trial) Errorf(f string, args ...any) { r.fail(fmt.Sprintf(f, args...)) }
-func (r *trial) Fatal(args ...any)            { r.Error(args...); runtime.Goexit() }
-func (r *trial) Fatalf(f string, args ...any) { r.Errorf(f, args...); runtime.Goexit() }
-func (r *trial) FailNow()                     { r.fail("failed"); runtime.Goexit() }
-func (r *trial) Failed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.failures) > 0
-}
-
-func (r *trial) Logf(f string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	fmt.Fprintf(&r.log, f+"\n", args...)
-}
-
-// Write takes the log of the engines.
-func (r *trial) Write(b []byte) (int, error) {
-	r.Logf("%s", strings.TrimSuffix(string(b), "\n"))
-	return len(b), nil
-}
-
-func (r *trial) Log(args ...any) { r.Logf("%s", fmt.Sprintln(args...)) }

@@ -3,7 +3,6 @@
 package edges
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,74 +10,18 @@ import (
 	"testing"
 	"time"
 
-	toxiproxy "github.com/Shopify/toxiproxy/v2"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/rs/zerolog"
-
 	"github.com/syncfs/syncfs/tests/world"
 )
 
-// wire is a way to a server that can be made bad.
-type wire struct {
-	t     *testing.T
-	proxy *toxiproxy.Proxy
-	url   string
-}
-
-// newWire listens at address.
-func newWire(t *testing.T, srv *world.Server, address string) *wire {
-	t.Helper()
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(prometheus.NewRegistry()), zerolog.Nop())
-	proxy := toxiproxy.NewProxy(server, "wire", address, strings.TrimPrefix(srv.URL, "http://"))
-	if err := proxy.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(proxy.Stop)
-	return &wire{t: t, proxy: proxy, url: "http://" + proxy.Listen}
-}
-
-// spoil adds toxics: "upstream" is from the machine to the server.
-func (w *wire) spoil(toxics ...string) {
-	w.t.Helper()
-	for i, text := range toxics {
-		kind, attributes, _ := strings.Cut(text, " ")
-		for _, stream := range []string{"upstream", "downstream"} {
-			text := fmt.Sprintf(`{"name":"%s%d","type":%q,"stream":%q,"attributes":%s}`, stream, i, kind, stream, attributes)
-			if _, err := w.proxy.Toxics.AddToxicJson(strings.NewReader(text)); err != nil {
-				w.t.Fatal(err)
-			}
-		}
-	}
-}
-
-func (w *wire) heal() { w.proxy.Toxics.ResetToxics(context.Background()) }
-
-// cut ends all connections; none can be made until mend.
-func (w *wire) cut() { w.proxy.Stop() }
-
-func (w *wire) mend() {
-	w.t.Helper()
-	if err := w.proxy.Start(); err != nil {
-		w.t.Fatal(err)
-	}
-}
-
 // wiredPair is a pair whose machines each have their own way to the server.
-func wiredPair(t *testing.T) (p *pair, toA, toB *wire) {
+func wiredPair(t *testing.T) (p *pair, toA, toB *world.Wire) {
 	t.Helper()
 	p = &pair{t: t, srv: world.NewServer(t, "")}
-	toA, toB = newWire(t, p.srv, "127.0.0.1:0"), newWire(t, p.srv, "127.0.0.1:0")
-	p.a = first(t, by(p.srv, toA), func(dir string) { write(t, dir, "first", "first") })
-	p.b = join(t, by(p.srv, toB), machine{Home: world.NewHome(t, "")})
+	toA, toB = world.NewWire(t, p.srv, "127.0.0.1:0"), world.NewWire(t, p.srv, "127.0.0.1:0")
+	p.a = first(t, p.srv.By(toA), func(dir string) { write(t, dir, "first", "first") })
+	p.b = join(t, p.srv.By(toB), machine{Home: world.NewHome(t, "")})
 	p.settled()
 	return p, toA, toB
-}
-
-// by is the server as it is seen through a wire.
-func by(srv *world.Server, w *wire) *world.Server {
-	s := *srv
-	s.URL = w.url
-	return &s
 }
 
 // work changes all sorts of things on both machines, by turns and at once.
@@ -115,8 +58,8 @@ func TestABadLineOnlyMakesThingsSlow(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			p, toA, toB := wiredPair(t)
-			toA.spoil(tc.toxic...)
-			toB.spoil(tc.toxic...)
+			toA.Spoil(tc.toxic...)
+			toB.Spoil(tc.toxic...)
 			p.work(tc.large)
 			p.settled()
 			p.clean()
@@ -128,15 +71,15 @@ func TestAResetConnectionIsMadeAgain(t *testing.T) {
 	t.Parallel()
 	p, toA, toB := wiredPair(t)
 	for i := range 3 {
-		toA.spoil(`reset_peer {"timeout":50}`)
+		toA.Spoil(`reset_peer {"timeout":50}`)
 		write(t, p.a.dir, fmt.Sprintf("one%d", i), fmt.Sprint(i))
 		write(t, p.b.dir, fmt.Sprintf("two%d", i), fmt.Sprint(i))
 		time.Sleep(1500 * time.Millisecond)
-		toA.heal()
-		toB.cut()
+		toA.Heal()
+		toB.Cut()
 		write(t, p.a.dir, fmt.Sprintf("three%d", i), fmt.Sprint(i))
 		time.Sleep(1500 * time.Millisecond)
-		toB.mend()
+		toB.Mend()
 	}
 	p.settled()
 	p.clean()
@@ -175,7 +118,7 @@ func promptly(t *testing.T, m machine, within time.Duration, args ...string) (ou
 func TestAServerThatAcceptsAndNeverAnswers(t *testing.T) {
 	t.Parallel()
 	p, toA, _ := wiredPair(t)
-	toA.spoil(`timeout {"timeout":0}`)
+	toA.Spoil(`timeout {"timeout":0}`)
 	write(t, p.a.dir, "while away", "of a")
 	write(t, p.b.dir, "of b", "of b")
 	soonOffline(t, p.a, 40*time.Second)
@@ -188,7 +131,7 @@ func TestAServerThatAcceptsAndNeverAnswers(t *testing.T) {
 	if out, code := promptly(t, p.a, 10*time.Second, "versions", p.a.dir); code != 0 {
 		t.Errorf("versions: exit code %d\n%s", code, out)
 	}
-	toA.heal()
+	toA.Heal()
 	comes(t, p.a.dir, "of b", "of b")
 	comes(t, p.b.dir, "while away", "of a")
 	p.settled()
@@ -221,12 +164,12 @@ func TestAHalfOpenConnectionIsNoticed(t *testing.T) {
 	t.Parallel()
 	srv := world.NewServer(t, "")
 	address, enter, drop, heal := network(t)
-	line := newWire(t, srv, address)
+	line := world.NewWire(t, srv, address)
 	p := &pair{t: t, srv: srv}
 	home := world.NewHome(t, "")
 	home.Through = enter
 	p.a = first(t, srv, func(dir string) { write(t, dir, "first", "first") })
-	p.b = join(t, by(srv, line), machine{Home: home})
+	p.b = join(t, srv.By(line), machine{Home: home})
 	p.settled()
 
 	// While nothing is on its way.
@@ -237,7 +180,7 @@ func TestAHalfOpenConnectionIsNoticed(t *testing.T) {
 	comes(t, p.b.dir, "of a", "of a")
 
 	// In the middle of an upload.
-	line.spoil(`bandwidth {"rate":2000}`)
+	line.Spoil(`bandwidth {"rate":2000}`)
 	large := noise(12 << 20)
 	write(t, p.b.dir, "large", large)
 	time.Sleep(2500 * time.Millisecond)
@@ -248,7 +191,7 @@ func TestAHalfOpenConnectionIsNoticed(t *testing.T) {
 		t.Errorf("flush: exit code %d, want 5\n%s", code, out)
 	}
 	heal()
-	line.heal()
+	line.Heal()
 	comes(t, p.a.dir, "large", large)
 	comes(t, p.a.dir, "of b", "of b")
 	p.settled()

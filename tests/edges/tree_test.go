@@ -74,7 +74,7 @@ func TestAPathThatIsTooLongHindersNothing(t *testing.T) {
 func TestAFileThatIsReplacedWhileItIsSent(t *testing.T) {
 	t.Parallel()
 	p, toA, _ := wiredPair(t)
-	toA.spoil(`bandwidth {"rate":2000}`)
+	toA.Spoil(`bandwidth {"rate":2000}`)
 	v1, v2 := noise(10<<20), noise(9<<20)
 	write(t, p.a.dir, "f", v1)
 	world.Eventually(t, patience, "it is on its way", func() error {
@@ -89,7 +89,7 @@ func TestAFileThatIsReplacedWhileItIsSent(t *testing.T) {
 		t.Fatal(err)
 	}
 	comes(t, p.b.dir, "f", v2)
-	toA.heal()
+	toA.Heal()
 	p.settled()
 	p.clean()
 	var list []struct{ Instant, Change string }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package syncer_test
+package sequence
 
 import (
 	"errors"
@@ -11,21 +11,23 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/syncfs/syncfs/internal/folder"
 )
 
-// program does what programs do in one folder, and tells the ledger.
-type program struct {
-	l    *ledger
+// Program does what programs do in one folder, and tells the ledger.
+type Program struct {
+	l    *Ledger
 	name string // of the machine
 	dir  string
 	open []held
-	// touched are the paths that it has worked on since they were asked for.
-	touched map[string]bool
+	// Touched are the paths that it has worked on since they were asked for.
+	Touched map[string]bool
+}
+
+// NewProgram works in dir, the folder of a machine.
+func NewProgram(l *Ledger, machine, dir string) *Program {
+	return &Program{l: l, name: machine, dir: dir, Touched: map[string]bool{}}
 }
 
 // held is a file that is open for writing for longer.
@@ -34,7 +36,7 @@ type held struct {
 	path string
 }
 
-func (p *program) at(path string) string { return filepath.Join(p.dir, path) }
+func (p *Program) at(path string) string { return filepath.Join(p.dir, path) }
 
 // thing is what stands at a path, by a descriptor that a rename does not fool.
 type thing struct {
@@ -47,7 +49,7 @@ func (t *thing) dir() bool { return t.st.Mode&unix.S_IFMT == unix.S_IFDIR }
 func (t *thing) close()    { unix.Close(t.fd) }
 
 // look opens what stands at a path; nil where nothing does.
-func (p *program) look(path string) *thing {
+func (p *Program) look(path string) *thing {
 	fd, err := unix.Open(p.at(path), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil
@@ -85,7 +87,7 @@ func (t *thing) away() bool {
 }
 
 // taking runs a step that takes the name from what stands at a path.
-func (p *program) taking(path string, edit bool, step func() error) error {
+func (p *Program) taking(path string, edit bool, step func() error) error {
 	t := p.look(path)
 	err := step()
 	if t == nil {
@@ -98,13 +100,13 @@ func (p *program) taking(path string, edit bool, step func() error) error {
 	return err
 }
 
-// do is one operation; what cannot be done is passed over.
-func (p *program) do(o op) (done bool) {
-	path, other := p.pick(o.Path), p.pick(o.Other)
+// Do is one operation; what cannot be done is passed over.
+func (p *Program) Do(o Op) (done bool) {
+	path, other := p.Pick(o.Path), p.Pick(o.Other)
 	if path == "" || other == "" && o.Other != "" {
 		return false
 	}
-	p.touched[path], p.touched[other] = true, true
+	p.Touched[path], p.Touched[other] = true, true
 	switch o.What {
 	case "write", "append", "truncate", "overwrite":
 		return p.write(o, path)
@@ -148,7 +150,7 @@ func (p *program) do(o op) (done bool) {
 		}
 		return unix.Lsetxattr(p.at(path), "user.colour", []byte(fmt.Sprint(o.N)), 0) == nil
 	case "symlink":
-		target := p.l.fresh(0)
+		target := p.l.Fresh(0)
 		if os.Symlink(target, p.at(path)) != nil {
 			return false
 		}
@@ -167,9 +169,9 @@ func (p *program) do(o op) (done bool) {
 		if p.taking(path, true, func() error { return unix.Unlink(p.at(path)) }) != nil || os.Mkdir(p.at(path), 0o755) != nil {
 			return false
 		}
-		return p.write(op{What: "write"}, path+"/x")
+		return p.write(Op{What: "write"}, path+"/x")
 	case "tofile":
-		return p.removeAll(path) && p.write(op{What: "write"}, path)
+		return p.removeAll(path) && p.write(Op{What: "write"}, path)
 	default:
 		panic("no such operation: " + o.What)
 	}
@@ -180,7 +182,7 @@ func (p *program) do(o op) (done bool) {
 var sizes = []int{0, 1, 0, 4095, 20, 4096, 0, 70_000}
 
 // write changes a file in place, or makes it, between one open and one close.
-func (p *program) write(o op, path string) bool {
+func (p *Program) write(o Op, path string) bool {
 	flags := os.O_RDWR | unix.O_NOFOLLOW
 	if o.What == "write" {
 		flags |= os.O_CREATE
@@ -194,7 +196,7 @@ func (p *program) write(o op, path string) bool {
 	if err != nil {
 		return false
 	}
-	old, add := string(data), p.l.fresh(sizes[o.N%len(sizes)])
+	old, add := string(data), p.l.Fresh(sizes[o.N%len(sizes)])
 	offset, whole := int64(0), add
 	switch {
 	case o.What == "append":
@@ -225,12 +227,12 @@ func (p *program) write(o op, path string) bool {
 }
 
 // save replaces a file as editors do.
-func (p *program) save(o op, path string) bool {
+func (p *Program) save(o Op, path string) bool {
 	tmp := path + "~"
 	if len(base(tmp)) > 255 {
 		tmp = dirOf(path) + "tmp~"
 	}
-	text := p.l.fresh(sizes[o.N%len(sizes)])
+	text := p.l.Fresh(sizes[o.N%len(sizes)])
 	f, err := os.OpenFile(p.at(tmp), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return false
@@ -243,7 +245,7 @@ func (p *program) save(o op, path string) bool {
 		panic(fmt.Sprintf("save %s: %v", path, err))
 	}
 	p.l.wrote(p.name, tmp, text, "")
-	p.touched[tmp] = true
+	p.Touched[tmp] = true
 	if p.taking(path, true, func() error { return unix.Rename(p.at(tmp), p.at(path)) }) != nil {
 		return p.taking(tmp, false, func() error { return unix.Unlink(p.at(tmp)) }) == nil
 	}
@@ -252,7 +254,7 @@ func (p *program) save(o op, path string) bool {
 }
 
 // hold opens a file, writes into it, and keeps it open.
-func (p *program) hold(path string) bool {
+func (p *Program) hold(path string) bool {
 	f, err := os.OpenFile(p.at(path), os.O_RDWR|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return false
@@ -263,9 +265,9 @@ func (p *program) hold(path string) bool {
 }
 
 // grow adds to a held file and returns what is in it then.
-func (p *program) grow(h held) string {
+func (p *Program) grow(h held) string {
 	data, err := io.ReadAll(io.NewSectionReader(h.f, 0, 1<<30))
-	add := p.l.fresh(0)
+	add := p.l.Fresh(0)
 	if err == nil {
 		_, err = h.f.WriteAt([]byte(add), int64(len(data)))
 	}
@@ -277,7 +279,7 @@ func (p *program) grow(h held) string {
 }
 
 // release writes once more and closes.
-func (p *program) release(h held) {
+func (p *Program) release(h held) {
 	text := p.grow(h)
 	var st unix.Stat_t
 	err := unix.Fstat(int(h.f.Fd()), &st)
@@ -286,11 +288,38 @@ func (p *program) release(h held) {
 		p.l.all[text].gone = true // removed before it was closed
 	}
 	h.f.Close()
-	p.touched[h.path] = true
+	p.Touched[h.path] = true
 }
 
-// same writes what other machines write as well.
-func (p *program) same(path, text string) bool {
+// Release closes what is open for longer.
+func (p *Program) Release() {
+	for _, h := range p.open {
+		p.release(h)
+	}
+	p.open = nil
+}
+
+// Abandon closes what is open for longer where its mount has died: whether what
+// was last written into it is in the file is nobody's promise.
+func (p *Program) Abandon() {
+	for _, h := range p.open {
+		h.f.Close()
+	}
+	p.open = nil
+}
+
+// Captured tells the ledger that what stood before and stands now is in a snapshot.
+func (p *Program) Captured(before map[string]Node) {
+	now := TreeOf(p.dir)
+	for path, n := range before {
+		if n.text != "" && now[path] == n {
+			p.l.Captured(n.text)
+		}
+	}
+}
+
+// Same writes what other machines write as well.
+func (p *Program) Same(path, text string) bool {
 	if path == "" {
 		return false
 	}
@@ -310,11 +339,11 @@ func (p *program) same(path, text string) bool {
 		panic(fmt.Sprintf("write %s: %v", path, err))
 	}
 	p.l.wrote(p.name, path, text, string(old))
-	p.touched[path] = true
+	p.Touched[path] = true
 	return true
 }
 
-func (p *program) removeAll(path string) bool {
+func (p *Program) removeAll(path string) bool {
 	t := p.look(path)
 	if t == nil {
 		return false
@@ -331,12 +360,12 @@ func (p *program) removeAll(path string) bool {
 	for _, e := range list {
 		ok = p.removeAll(path+"/"+e.Name()) && ok
 	}
-	p.touched[path] = true
+	p.Touched[path] = true
 	return ok && unix.Rmdir(p.at(path)) == nil
 }
 
 // rename moves a file, or a directory with what is in it, or swaps two.
-func (p *program) rename(from, to string, flags uint) bool {
+func (p *Program) rename(from, to string, flags uint) bool {
 	if from == to || strings.HasPrefix(to, from+"/") || strings.HasPrefix(from, to+"/") {
 		return false
 	}
@@ -355,7 +384,7 @@ func (p *program) rename(from, to string, flags uint) bool {
 	return true
 }
 
-func (p *program) movedBelow(path string) {
+func (p *Program) movedBelow(path string) {
 	_ = filepath.WalkDir(p.at(path), func(at string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return nil
@@ -369,14 +398,14 @@ func (p *program) movedBelow(path string) {
 	})
 }
 
-// pick is a path, or of "existing N" the Nth that is there.
-func (p *program) pick(path string) string {
+// Pick is a path, or of "existing N" the Nth that is there.
+func (p *Program) Pick(path string) string {
 	var n int
 	if _, err := fmt.Sscanf(path, "existing %d", &n); err != nil {
 		return path
 	}
 	var all []string
-	for path := range snapshotOf(p.dir) {
+	for path := range TreeOf(p.dir) {
 		if path != "" {
 			all = append(all, path)
 		}
@@ -386,102 +415,4 @@ func (p *program) pick(path string) string {
 	}
 	sort.Strings(all)
 	return all[n%len(all)]
-}
-
-// node is everything of one path that machines must agree about.
-type node struct {
-	kind, text, xattrs, link string
-	mode                     uint32
-	mtime                    time.Time
-}
-
-// snapshotOf describes a directory but for its own time.
-func snapshotOf(dir string) map[string]node {
-	out, inodes := map[string]node{}, map[uint64]string{}
-	p := &program{dir: dir}
-	_ = filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return nil // it has just gone
-		}
-		rel, _ := filepath.Rel(dir, at)
-		if strings.HasPrefix(rel, folder.StagePrefix) {
-			return filepath.SkipDir
-		}
-		if rel == "." {
-			rel = ""
-		}
-		t := p.look(rel)
-		if t == nil {
-			return nil
-		}
-		defer t.close()
-		n := node{kind: "file", text: t.text, mode: t.st.Mode & 0o7777, mtime: time.Unix(t.st.Mtim.Sec, t.st.Mtim.Nsec).UTC()}
-		buf := make([]byte, 64)
-		if size, err := unix.Lgetxattr(at, "user.colour", buf); err == nil {
-			n.xattrs = string(buf[:size])
-		}
-		switch {
-		case rel == "":
-			n.kind, n.mtime = "dir", time.Time{}
-		case t.dir():
-			n.kind = "dir"
-		case strings.HasPrefix(t.text, "-> "):
-			n.kind = "symlink"
-		}
-		if n.kind != "dir" && t.st.Nlink > 1 {
-			first, ok := inodes[t.st.Ino]
-			if !ok {
-				first = rel
-				inodes[t.st.Ino] = rel
-			}
-			n.link = first
-		}
-		out[rel] = n
-		return nil
-	})
-	// A link whose other name is in staging is none.
-	names := map[string]int{}
-	for _, n := range out {
-		names[n.link]++
-	}
-	for path, n := range out {
-		if n.link != "" && names[n.link] == 1 {
-			n.link = ""
-			out[path] = n
-		}
-	}
-	return out
-}
-
-// textsOf are the contents of files and symlinks.
-func textsOf(tree map[string]node) map[string]string {
-	out := map[string]string{}
-	for path, n := range tree {
-		if n.kind != "dir" {
-			out[path] = n.text
-		}
-	}
-	return out
-}
-
-// unlike shows how two descriptions differ.
-func unlike(got, want map[string]node) string {
-	var out []string
-	show := func(n node) string {
-		return fmt.Sprintf("%s %o %s %d bytes %.24q xattr %q link %q", n.kind, n.mode, n.mtime.Format("15:04:05.000000000"), len(n.text), n.text, n.xattrs, n.link)
-	}
-	for path, w := range want {
-		if g, ok := got[path]; !ok {
-			out = append(out, fmt.Sprintf("  %q is missing: %s", path, show(w)))
-		} else if g != w {
-			out = append(out, fmt.Sprintf("  %q is  %s\n  %*s not %s", path, show(g), len(fmt.Sprintf("%q", path)), "", show(w)))
-		}
-	}
-	for path, g := range got {
-		if _, ok := want[path]; !ok {
-			out = append(out, fmt.Sprintf("  %q is too much: %s", path, show(g)))
-		}
-	}
-	sort.Strings(out)
-	return strings.Join(out, "\n")
 }

@@ -1,4 +1,4 @@
-package syncer_test
+package sequence
 
 import (
 	"fmt"
@@ -29,11 +29,11 @@ type use struct {
 	machine, path string
 	at            int // when
 	edit          bool
-	unsure        bool // see ledger.crashed
+	unsure        bool // see Ledger.crashed
 }
 
-// ledger is what programs did, kept outside of what is tested.
-type ledger struct {
+// Ledger is what programs did, kept outside of what is tested.
+type Ledger struct {
 	all    map[string]*content
 	during map[string]bool // what stood in a file that was open for writing meanwhile
 	now    int
@@ -44,18 +44,25 @@ type ledger struct {
 	crashed map[string]bool
 }
 
-func newLedger() *ledger {
-	return &ledger{all: map[string]*content{}, during: map[string]bool{}, crashed: map[string]bool{}}
+// NewLedger is an empty one.
+func NewLedger() *Ledger {
+	return &Ledger{all: map[string]*content{}, during: map[string]bool{}, crashed: map[string]bool{}}
 }
 
-// allMet notes that all machines have the same tree.
-func (l *ledger) allMet() {
+// AllMet notes that all machines have the same tree.
+func (l *Ledger) AllMet() {
 	l.met = l.now
 	clear(l.crashed)
 }
 
-// fresh is a content that nobody has written before.
-func (l *ledger) fresh(size int) string {
+// Crashed notes that a machine has.
+func (l *Ledger) Crashed(machine string) { l.crashed[machine] = true }
+
+// Unfinished tells whether a file was open for writing for longer.
+func (l *Ledger) Unfinished() bool { return len(l.during) > 0 }
+
+// Fresh is a content that nobody has written before.
+func (l *Ledger) Fresh(size int) string {
 	l.now++
 	id := fmt.Sprintf("#%d:", l.now)
 	fill := make([]byte, size)
@@ -68,7 +75,7 @@ func (l *ledger) fresh(size int) string {
 
 // wrote notes that text stands in a file that was closed; old, if not "", is
 // what it was made of, in the same inode.
-func (l *ledger) wrote(machine, path, text, old string) {
+func (l *Ledger) wrote(machine, path, text, old string) {
 	c, ok := l.all[text]
 	if !ok {
 		c = &content{text: text, writers: map[string]bool{}, movers: map[string]bool{}}
@@ -82,21 +89,21 @@ func (l *ledger) wrote(machine, path, text, old string) {
 }
 
 // saw notes that a machine has a content.
-func (l *ledger) saw(machine, text string) {
+func (l *Ledger) saw(machine, text string) {
 	if c, ok := l.all[text]; ok && !c.writers[machine] {
 		c.safe = true
 	}
 }
 
-// captured notes that a content on a machine is in a snapshot.
-func (l *ledger) captured(text string) {
+// Captured notes that a content on a machine is in a snapshot.
+func (l *Ledger) Captured(text string) {
 	if c, ok := l.all[text]; ok {
 		c.safe = true
 	}
 }
 
 // ended notes that a machine replaced (edit) or removed what it saw at a path.
-func (l *ledger) ended(machine, path, text string, edit bool) {
+func (l *Ledger) ended(machine, path, text string, edit bool) {
 	l.saw(machine, text)
 	c, ok := l.all[text]
 	if !ok {
@@ -109,7 +116,7 @@ func (l *ledger) ended(machine, path, text string, edit bool) {
 	}
 }
 
-func (l *ledger) moved(machine, to, text string) {
+func (l *Ledger) moved(machine, to, text string) {
 	l.saw(machine, text)
 	if c, ok := l.all[text]; ok {
 		l.now++
@@ -118,21 +125,21 @@ func (l *ledger) moved(machine, to, text string) {
 	}
 }
 
-func (l *ledger) linked(machine, text string) {
+func (l *Ledger) linked(machine, text string) {
 	l.saw(machine, text)
 	if c, ok := l.all[text]; ok {
 		c.links++
 	}
 }
 
-// invented tells of a content that nobody has written so.
-func (l *ledger) invented(text string) bool { return l.all[text] == nil && !l.during[text] }
+// Invented tells of a content that nobody has written so.
+func (l *Ledger) Invented(text string) bool { return l.all[text] == nil && !l.during[text] }
 
-// wrong looks at what stands in a tree, text by path, when all machines have met.
-func (l *ledger) wrong(tree map[string]string) (out []string) {
+// Wrong looks at what stands in a tree, text by path, when all machines have met.
+func (l *Ledger) Wrong(tree map[string]string) (out []string) {
 	at := map[string][]string{}
 	for path, text := range tree {
-		if l.invented(text) {
+		if l.Invented(text) {
 			out = append(out, fmt.Sprintf("%q holds what nobody wrote: %d bytes, %.40q", path, len(text), text))
 			continue
 		}
@@ -195,8 +202,8 @@ func (c *content) back(end use, path string) bool {
 func base(path string) string  { return path[strings.LastIndexByte(path, '/')+1:] }
 func dirOf(path string) string { return path[:strings.LastIndexByte(path, '/')+1] }
 
-// lost are the contents that must be found and are not.
-func (l *ledger) lost(found map[string]bool) (out []string) {
+// Lost are the contents that must be found and are not.
+func (l *Ledger) Lost(found map[string]bool) (out []string) {
 	for text, c := range l.all {
 		if (c.safe || !c.gone) && !found[text] {
 			out = append(out, fmt.Sprintf("%.20q of %v is lost: %+v", text, slices.Sorted(maps.Keys(c.writers)), c.ends))
@@ -206,9 +213,9 @@ func (l *ledger) lost(found map[string]bool) (out []string) {
 	return out
 }
 
-// races counts contents that two machines replaced without knowing of each
+// Races counts contents that two machines replaced without knowing of each
 // other: both by an edit, or one by an edit and one by removing it.
-func (l *ledger) races() (conflicts, editDelete int) {
+func (l *Ledger) Races() (conflicts, editDelete int) {
 	for _, c := range l.all {
 		edits, deletes := map[string]bool{}, map[string]bool{}
 		for _, e := range c.ends {
