@@ -266,6 +266,9 @@ func TestDamagedFiles(t *testing.T) {
 					t.Fatal(err)
 				}
 				got := openElsewhere(t, dir)
+				// A kill may leave a table that the manifest does not name yet, or
+				// any more, and the manifest's last record cut: no harm is done.
+				mustFind := mustFind && name == "closed"
 				if got != "broken" && (mustFind || got != "opened <nil> <nil>") {
 					t.Errorf("%s: %s, %s: %s", name, file, damage.name, got)
 				}
