@@ -1,6 +1,7 @@
 package syncer_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,7 +22,8 @@ import (
 func (m *machine) crashAt(point string, nth int) (crashed func() bool, reboot func() *machine) {
 	var mu sync.Mutex
 	hit := make(chan struct{})
-	released := make(chan struct{})
+	ctx, release := context.WithCancel(context.Background())
+	m.w.t.Cleanup(release) // or a test that fails before would wait for the dead
 	calls := 0
 	before := m.opts
 	m.opts = func(o *syncer.Options) {
@@ -40,7 +42,7 @@ func (m *machine) crashAt(point string, nth int) (crashed func() bool, reboot fu
 			if now {
 				m.net.set(func() { m.net.down = fmt.Errorf("dead: %w", blob.ErrOffline) })
 				close(hit)
-				<-released
+				<-ctx.Done()
 				runtime.Goexit()
 			}
 		}
@@ -56,18 +58,19 @@ func (m *machine) crashAt(point string, nth int) (crashed func() bool, reboot fu
 	return crashed, func() *machine {
 		image := m.w.machine(m.name)
 		for _, d := range [][2]string{{m.home, image.home}, {m.dir, image.dir}} {
-			if err := os.RemoveAll(d[1]); err != nil {
-				m.w.t.Fatal(err)
-			}
-			if out, err := exec.Command("cp", "-a", d[0], d[1]).CombinedOutput(); err != nil {
-				m.w.t.Fatalf("cp: %v: %s", err, out)
-			}
+			// What still runs of the dead one may remove a file under cp's hands.
+			eventually(m.w.t, "a copy of "+d[0], func() bool {
+				if err := os.RemoveAll(d[1]); err != nil {
+					m.w.t.Fatal(err)
+				}
+				return exec.Command("cp", "-a", d[0], d[1]).Run() == nil
+			})
 		}
 		// Badger was open: what it holds is taken for lost.
 		if err := os.RemoveAll(filepath.Join(image.home, "db")); err != nil {
 			m.w.t.Fatal(err)
 		}
-		close(released)
+		release()
 		return image
 	}
 }
