@@ -180,7 +180,8 @@ func (p *play) stabilize() {
 	var alone map[string]sequence.Node
 	if len(p.worked) == 1 {
 		for _, m := range p.m {
-			if p.worked[m.name] {
+			// One that works before it has the others' tree works beside them.
+			if p.worked[m.name] && !p.joined[m.name] {
 				alone = sequence.TreeOf(m.dir)
 			}
 		}

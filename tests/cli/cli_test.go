@@ -6,9 +6,11 @@ package cli_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,7 +115,7 @@ func (m *machines) end() {
 }
 
 func (m *machines) stopAgent(home string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, m.bin, "stop")
 	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH")}
@@ -129,7 +131,7 @@ func (m *machines) stopAgent(home string) {
 // stop ends a program that the script has started.
 func stop(cmd *exec.Cmd, sig syscall.Signal) {
 	_ = cmd.Process.Signal(sig)
-	timer := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(60*time.Second, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
 	_ = cmd.Wait()
 }
@@ -172,10 +174,14 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Setenv(name, scheme+address)
+	// It answers only after it has printed all that it prints at its start.
+	client := &http.Client{Transport: &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
+	}}
 	ts.Check(eventually(func() error {
-		c, err := net.Dial("tcp", address)
+		answer, err := client.Get(scheme + address + "/healthz")
 		if err == nil {
-			err = c.Close()
+			err = answer.Body.Close()
 		}
 		return err
 	}))

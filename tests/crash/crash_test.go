@@ -159,7 +159,7 @@ func TestKillNineLosesNothing(t *testing.T) {
 		wg.Wait()
 		if agent {
 			h.StartAgent()
-			world.Eventually(t, 20*time.Second, "the folder is mounted again", func() error {
+			world.Eventually(t, 90*time.Second, "the folder is mounted again", func() error {
 				if m := world.Mounts(dir); len(m) != 1 {
 					return fmt.Errorf("round %d: mounts: %v", round, m)
 				}

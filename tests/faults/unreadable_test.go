@@ -62,7 +62,7 @@ func failReads(t *testing.T, pid int, path string) (mend func()) {
 		}
 	}
 	t.Cleanup(mend)
-	world.Eventually(t, 20*time.Second, "the agent is traced", func() error {
+	world.Eventually(t, 90*time.Second, "the agent is traced", func() error {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 		if err == nil && strings.Contains(string(text), "TracerPid:\t0\n") {
 			err = fmt.Errorf("not yet")

@@ -88,7 +88,7 @@ func TestEverythingComesBackOnAnotherMachine(t *testing.T) {
 	world.Sh(t, dir, `mkdir new && echo more > new/file && mv a/b/random.bin new/ && rm hard2 && echo changed >> a/hello && chmod 640 a/b/text && mv empty full && ln -sfn elsewhere dangling
 		setfattr -x user.colour a/hello && setfattr -x user.dir a/b && setfacl -b a/run && setfacl -k a/b && chown 7:8 a/b/text && mkdir q && rmdir q`)
 	h.Run("flush", "docs", "--timeout", "120s")
-	world.Eventually(t, 60*time.Second, "the other machine follows", func() error {
+	world.Eventually(t, 90*time.Second, "the other machine follows", func() error {
 		g, err := world.TryDescribe(got, "sparse", true)
 		if err != nil {
 			return err // it is changing just now

@@ -45,7 +45,7 @@ func TestPinnedStaysHereAndTheRestCanGo(t *testing.T) {
 		write(t, filepath.Join(r.full, "keep/fresh/deep"), noise(60_000, 98))
 		write(t, filepath.Join(r.full, "rest/f05"), noise(70_000, 97))
 		r.a.Run("flush")
-		world.Eventually(t, 30*time.Second, "it has arrived", func() error {
+		world.Eventually(t, 90*time.Second, "it has arrived", func() error {
 			for _, f := range []string{"keep/sub/new", "keep/fresh/deep", "rest/f05"} {
 				if _, err := os.Lstat(filepath.Join(r.content, f)); err != nil {
 					return err
@@ -63,7 +63,7 @@ func TestPinnedStaysHereAndTheRestCanGo(t *testing.T) {
 			t.Errorf("unpinning what its directory pins: exit code %d\n%s", code, errs)
 		}
 		r.b.Run("unpin", in("keep"))
-		world.Eventually(t, 20*time.Second, "it can be evicted", func() error {
+		world.Eventually(t, 90*time.Second, "it can be evicted", func() error {
 			if _, errs, code := r.b.Try("evict", in("keep")); code != 0 {
 				return errors.New(errs)
 			}
@@ -106,7 +106,7 @@ func TestWhatIsNotOnTheRemoteStays(t *testing.T) {
 	}
 	r.srv.Start()
 	r.b.Run("flush")
-	world.Eventually(t, 30*time.Second, "it can be evicted", func() error {
+	world.Eventually(t, 90*time.Second, "it can be evicted", func() error {
 		if _, errs, code := r.b.Try("evict", path); code != 0 {
 			return errors.New(errs)
 		}

@@ -77,7 +77,7 @@ func newRig(t *testing.T, env []string, config string, fill func(dir string)) *r
 func (r *rig) start() {
 	r.t.Helper()
 	r.b.StartAgent()
-	world.Eventually(r.t, 30*time.Second, "it is mounted", func() error {
+	world.Eventually(r.t, 90*time.Second, "it is mounted", func() error {
 		_, err := os.Lstat(filepath.Join(r.mount, ".versions"))
 		return err
 	})
@@ -120,7 +120,7 @@ func state(t testing.TB, path string) string {
 // becomes waits for a state: a file is whole a moment after its last byte came.
 func becomes(t testing.TB, path, want string) {
 	t.Helper()
-	world.Eventually(t, 20*time.Second, path+" is "+want, func() error {
+	world.Eventually(t, 90*time.Second, path+" is "+want, func() error {
 		if got := state(t, path); got != want {
 			return fmt.Errorf("it is %s", got)
 		}
@@ -147,7 +147,7 @@ func (r *rig) same() {
 	r.t.Helper()
 	r.b.Run("flush")
 	r.a.Run("flush")
-	world.Eventually(r.t, 60*time.Second, "both machines have the same", func() error {
+	world.Eventually(r.t, 90*time.Second, "both machines have the same", func() error {
 		x, err := world.TryDescribe(r.full, "", true)
 		if err != nil {
 			return err
@@ -305,7 +305,7 @@ func TestProgramsThatCopySeeNoHoles(t *testing.T) {
 				if got := world.DescribeContent(t, filepath.Join(dir, "out")); got != want {
 					t.Errorf("the copy differs:\n%s", world.Differences(got, want))
 				}
-				world.Eventually(t, 20*time.Second, "all is recorded", func() error {
+				world.Eventually(t, 90*time.Second, "all is recorded", func() error {
 					if out := r.b.Run("status", "--json"); !strings.Contains(out, `"pending_files": 0`) {
 						return fmt.Errorf("%s", out)
 					}
@@ -343,7 +343,7 @@ func TestAStubCanBeMapped(t *testing.T) {
 			t.Errorf("what is mapped was evicted: exit code %d", code)
 		}
 		must(t, unix.Munmap(data))
-		world.Eventually(t, 20*time.Second, "it can be evicted", func() error {
+		world.Eventually(t, 90*time.Second, "it can be evicted", func() error {
 			if _, errs, code := r.b.Try("evict", filepath.Join(r.mount, "file")); code != 0 {
 				return fmt.Errorf("%s", errs)
 			}
@@ -442,7 +442,7 @@ func TestChangesFromElsewhereArriveWithoutContent(t *testing.T) {
 		write(t, in("fresh/a/b/c"), noise(2000, 16))
 		write(t, in("last"), []byte("last"))
 		r.a.Run("flush")
-		world.Eventually(t, 30*time.Second, "it has arrived", func() error {
+		world.Eventually(t, 90*time.Second, "it has arrived", func() error {
 			_, err := os.Lstat(filepath.Join(r.mount, "last"))
 			if err == nil {
 				_, err = os.Lstat(filepath.Join(r.mount, "fresh"))
@@ -493,7 +493,7 @@ func TestWithoutTheRemoteWhatIsNotHereFailsQuickly(t *testing.T) {
 		r.srv.Kill()
 		must(t, os.RemoveAll(r.b.Path(".cache/syncfs/chunks")))
 		r.start()
-		world.Eventually(t, 30*time.Second, "it is known to be offline", func() error {
+		world.Eventually(t, 90*time.Second, "it is known to be offline", func() error {
 			if _, _, code := r.b.Try("status"); code != 5 {
 				return fmt.Errorf("exit code %d", code)
 			}
@@ -525,7 +525,7 @@ func TestWithoutTheRemoteWhatIsNotHereFailsQuickly(t *testing.T) {
 		must(t, os.WriteFile(filepath.Join(r.mount, "written"), []byte("offline"), 0o644))
 		must(t, os.Rename(filepath.Join(r.mount, "absent"), filepath.Join(r.mount, "renamed")))
 		r.srv.Start()
-		world.Eventually(t, 60*time.Second, "it comes again", func() error {
+		world.Eventually(t, 90*time.Second, "it comes again", func() error {
 			_, err := os.ReadFile(filepath.Join(r.mount, "renamed"))
 			return err
 		})

@@ -105,7 +105,7 @@ func (s *Server) Start() {
 	}
 	s.done = make(chan struct{})
 	go func(cmd *exec.Cmd, done chan struct{}) { _ = cmd.Wait(); close(done) }(s.cmd, s.done)
-	Eventually(s.t, 20*time.Second, "the server listens", func() error {
+	Eventually(s.t, 90*time.Second, "the server listens", func() error {
 		c, err := net.Dial("tcp", s.addr)
 		if err == nil {
 			c.Close()
@@ -124,7 +124,7 @@ func (s *Server) end(sig syscall.Signal) {
 	_ = s.cmd.Process.Signal(sig)
 	select {
 	case <-s.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(60 * time.Second):
 		s.t.Errorf("the server did not end after %v", sig)
 		_ = s.cmd.Process.Kill()
 		<-s.done
@@ -183,7 +183,7 @@ func (h *Home) Command(ctx context.Context, args ...string) *exec.Cmd {
 	line := append(append(slices.Clone(h.Through), Binary(h.t)), args...)
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env, cmd.Dir = h.env(), "/"
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = 20 * time.Second
 	return cmd
 }
 
@@ -237,7 +237,7 @@ func (h *Home) StartAgent() {
 	}
 	h.done = make(chan struct{})
 	go func(cmd *exec.Cmd, done chan struct{}) { _ = cmd.Wait(); close(done) }(h.agent, h.done)
-	Eventually(h.t, 60*time.Second, "the agent answers", func() error {
+	Eventually(h.t, 90*time.Second, "the agent answers", func() error {
 		select {
 		case <-h.done:
 			return errors.New("it ended")
@@ -266,7 +266,7 @@ func (h *Home) end(sig syscall.Signal) {
 	_ = h.agent.Process.Signal(sig)
 	select {
 	case <-h.done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(60 * time.Second):
 		h.t.Errorf("the agent did not end after %v", sig)
 		_ = h.agent.Process.Signal(syscall.SIGQUIT)
 		time.Sleep(time.Second)
@@ -324,7 +324,7 @@ func Sh(t testing.TB, dir, script string, env ...string) string {
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
-	cmd.WaitDelay = 5 * time.Second
+	cmd.WaitDelay = 20 * time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, script, out)
