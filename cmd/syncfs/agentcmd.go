@@ -18,17 +18,24 @@ const applyCommand = "__apply"
 // newAgentCommand is the agent itself, in the foreground. Others start it when
 // they need it; a service manager may as well.
 func newAgentCommand(e *env) *cobra.Command {
-	var noPassthrough bool
+	var noPassthrough, detach, clean bool
 	var limits limitFlags
 	cmd := &cobra.Command{
 		Use:    "agent",
 		Short:  "Serve all folders of this machine, in the foreground",
 		Hidden: true,
 		Long: `Serve all folders of this machine until interrupted. Other commands start it in
-the background when they need it; this is for service managers.`,
+the background when they need it; this is for service managers. Under systemd it
+tells when it is ready, and that it is alive.`,
 		Example: `  syncfs agent`,
 		Args:    exactArgs(),
 		RunE: runE(func(ctx context.Context, _ []string) error {
+			if clean {
+				return e.cleanMounts()
+			}
+			if detach {
+				return e.withStartedAgent(ctx, func(*agent.Client) error { return nil })
+			}
 			o, err := e.agentOptions()
 			if err != nil {
 				return err
@@ -37,12 +44,24 @@ the background when they need it; this is for service managers.`,
 			o.Limits, _ = limits.over(o.Limits)
 			e.boundMemory()
 			// The log is what the agent prints; its own stdout stays empty.
-			return agent.Run(ctx, o)
+			return e.supervised(ctx, o)
 		}),
 	}
 	cmd.Flags().BoolVar(&noPassthrough, "no-passthrough", false, "serve every read and write ourselves")
+	cmd.Flags().BoolVar(&detach, "detach", false, "start it in the background unless one runs")
+	cmd.Flags().BoolVar(&clean, "clean", false, "take away the mounts of an agent that was killed, and end")
 	limits.add(cmd.Flags(), "limit-")
 	return cmd
+}
+
+// cleanMounts takes away what an agent that was killed has left mounted, so that
+// the folders are plain directories.
+func (e *env) cleanMounts() error {
+	dirs, err := e.dirs()
+	if err != nil {
+		return err
+	}
+	return agent.CleanMounts(dirs, e.logger())
 }
 
 // agentOptions are the agent's options as the user set them.

@@ -143,6 +143,15 @@ const agentLog = "agent.log"
 
 // startAgent starts the agent in the background and returns when it answers.
 func (e *env) startAgent(ctx context.Context, dirs config.Dirs) error {
+	// Where it starts at login its manager starts it: that one starts it again
+	// when it was killed, and it outlives the session that we are in.
+	if l, err := e.login(); err == nil && l.CanStart(ctx) {
+		if err := l.Start(ctx); err != nil {
+			return hinted(err, "`journalctl --user -u syncfs` says why")
+		}
+		e.say("started the agent (service syncfs of the user's systemd)")
+		return nil
+	}
 	if err := trimLog(filepath.Join(dirs.State, agentLog)); err != nil {
 		return err
 	}

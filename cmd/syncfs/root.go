@@ -52,7 +52,7 @@ func newRootCommand(e *env) *cobra.Command {
 			root.AddCommand(c)
 		}
 	}
-	add("start", newUpCommand(e), newServeCommand(e), newInitCommand(e), newConnectCommand(e), newDisconnectCommand(e))
+	add("start", newUpCommand(e), newServeCommand(e), newInitCommand(e), newConnectCommand(e), newDisconnectCommand(e), newLoginCommand(e))
 	add("folders", newAddCommand(e), newGetCommand(e), newFoldersCommand(e), newStatusCommand(e), newFlushCommand(e),
 		newConfirmCommand(e), newUndoCommand(e), newConflictsCommand(e), newPauseCommand(e), newResumeCommand(e),
 		newLimitCommand(e), newMountCommand(e), newUmountCommand(e),
