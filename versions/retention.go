@@ -2,6 +2,7 @@ package versions
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
@@ -86,31 +87,40 @@ type Stamp struct {
 	Received time.Time // by the remote's clock: no client's clock can push versions out
 	Tags     []string
 	Pinned   bool
+	Bases    []string // machines whose next merge starts from it
 }
 
 // Verdict is what retention decides of one version.
 type Verdict struct {
 	Keep    bool
+	ByRule  bool     // a rule keeps it; else what is kept is the newest, pinned, or needed
 	Reasons []string // why it is kept; empty when it is not
 }
 
 // Apply decides about all versions of a folder, given in the order in which they
 // were received, oldest first; buckets are those of loc. The newest version is
-// always kept, and so is what is pinned.
+// always kept, and so is what is pinned or a machine's base.
 func (r Retention) Apply(list []Stamp, loc *time.Location) []Verdict {
 	out := make([]Verdict, len(list))
-	keep := func(i int, format string, args ...any) {
+	need := func(i int, format string, args ...any) {
 		out[i].Keep = true
 		out[i].Reasons = append(out[i].Reasons, fmt.Sprintf(format, args...))
+	}
+	keep := func(i int, format string, args ...any) {
+		need(i, format, args...)
+		out[i].ByRule = true
 	}
 	if len(list) == 0 {
 		return out
 	}
 	newest := list[len(list)-1].Received
-	keep(len(list)-1, "newest")
+	need(len(list)-1, "newest")
 	for i, s := range list {
 		if s.Pinned {
-			keep(i, "pinned")
+			need(i, "pinned")
+		}
+		for _, machine := range s.Bases {
+			need(i, "base of %s", machine)
 		}
 		if r.IsZero() {
 			keep(i, "no rule")
@@ -164,4 +174,51 @@ func joinTags(tags []string) string {
 		s += "," + t
 	}
 	return s
+}
+
+// ByTime tells whether the retention thins by time: some rule keeps versions
+// because of when they were received, so that whoever adds many pushes none out.
+// What runs unattended needs that.
+func (r Retention) ByTime() bool {
+	for u := range r.Count {
+		if u != Every && r.Count[u] != 0 {
+			return true
+		}
+	}
+	return len(r.Within) > 0 || r.Younger > 0
+}
+
+// A folder is flooded when it gained more than floodFactor times its usual
+// number of versions in a day, and more than floodLeast.
+const (
+	floodFactor = 10
+	floodLeast  = 200
+	floodDays   = 30 // that tell what is usual
+)
+
+// Flooded tells whether a folder, whose versions were received at these times,
+// oldest first, has suddenly gained ten times as many as usual: how many on its
+// last day, and how many on a usual one. A folder without a past is not.
+func Flooded(received []time.Time) (flooded bool, now, usual int) {
+	const day = 24 * time.Hour
+	if len(received) == 0 {
+		return false, 0, 0
+	}
+	newest := received[len(received)-1]
+	days := map[int]int{}
+	for _, t := range slices.Backward(received) {
+		n := int(newest.Sub(t) / day)
+		if n > floodDays {
+			break
+		}
+		days[n]++
+	}
+	now = days[0]
+	delete(days, 0)
+	if len(days) == 0 {
+		return false, now, 0
+	}
+	counts := slices.Sorted(maps.Values(days))
+	usual = counts[len(counts)/2]
+	return now > floodLeast && now > floodFactor*usual, now, usual
 }

@@ -56,9 +56,17 @@ func (l *Lines) segments(ctx context.Context, folder string) ([]segment, error) 
 	if err != nil {
 		return nil, err
 	}
+	return outermost(all), nil
+}
+
+// holds tells whether o is within the range of s.
+func (s segment) holds(o segment) bool { return s.from <= o.from && s.to >= o.to }
+
+// outermost leaves out segments that lie within others.
+func outermost(all []segment) []segment {
 	return slices.DeleteFunc(slices.Clone(all), func(s segment) bool {
-		return slices.ContainsFunc(all, func(o segment) bool { return o != s && o.from <= s.from && o.to >= s.to })
-	}), nil
+		return slices.ContainsFunc(all, func(o segment) bool { return o != s && o.holds(s) })
+	})
 }
 
 func (l *Lines) allSegments(ctx context.Context, folder string) ([]segment, error) {
@@ -246,6 +254,11 @@ func (f *folder) store(ctx context.Context, records []Recorded, replaced []segme
 	if err != nil {
 		return err
 	}
+	// What was forgotten since it was read must not come back. (In the moment
+	// between this look and the put it still may: then it is forgotten again.)
+	if same, err := f.undisturbed(ctx, records, replaced); err != nil || !same {
+		return err
+	}
 	err = f.l.put(ctx, s.name(), sealed)
 	if errors.Is(err, fs.ErrExist) { // another machine's: only what is in that one may go
 		records, err = f.l.readSegment(ctx, s)
@@ -266,6 +279,33 @@ func (f *folder) store(ctx context.Context, records []Recorded, replaced []segme
 		}
 	}
 	return nil
+}
+
+// undisturbed tells whether everything that goes into a segment is still where
+// it was read. A Forget that removes some of it later finds the segment.
+func (f *folder) undisturbed(ctx context.Context, records []Recorded, replaced []segment) (bool, error) {
+	loose, err := f.l.loose(ctx, f.id, 0)
+	if err != nil {
+		return false, err
+	}
+	there := map[recordKey]struct{}{}
+	for _, k := range loose {
+		there[k] = struct{}{}
+	}
+	for _, old := range replaced {
+		if _, err := f.l.remote.Stat(ctx, old.name()); errors.Is(err, fs.ErrNotExist) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	for _, r := range records {
+		_, ok := there[r.key(f.id)]
+		if !ok && !slices.ContainsFunc(replaced, func(s segment) bool { return r.Number >= s.from && r.Number <= s.to }) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // remove deletes the loose objects of records that a segment holds.

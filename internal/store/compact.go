@@ -41,7 +41,8 @@ func (s *Store) CompactIndex(ctx context.Context) error {
 	if len(replaces) < 2 {
 		return nil
 	}
-	if err := s.mergeIndex(ctx, sources, replaces); err != nil {
+	all := func(packRef) (bool, error) { return false, nil }
+	if err := s.mergeIndex(ctx, sources, replaces, all); err != nil {
 		return fmt.Errorf("compact the index: %w", err)
 	}
 	return s.Refresh(ctx)
@@ -118,16 +119,23 @@ func (s *Store) toCompact(ctx context.Context) (sources sourceHeap, replaces []s
 		if r.entries() > 2*total && len(replaces) > 0 {
 			break
 		}
-		sources = append(sources, &source{shards: r.fences, load: func(d digest) (*section, error) {
-			return s.readSection(ctx, shardsPrefix+d.String())
-		}})
+		sources = append(sources, s.runSource(ctx, r))
 		replaces = append(replaces, r.name)
 		total += r.entries()
 	}
 	return sources, replaces, nil
 }
 
-func (s *Store) mergeIndex(ctx context.Context, sources sourceHeap, replaces []string) error {
+// runSource yields what is in a run, shard by shard.
+func (s *Store) runSource(ctx context.Context, r *run) *source {
+	return &source{shards: r.fences, load: func(d digest) (*section, error) {
+		return s.readSection(ctx, shardsPrefix+d.String())
+	}}
+}
+
+// mergeIndex makes one run of sources, without the places in packs that are
+// gone, and removes what they were read from.
+func (s *Store) mergeIndex(ctx context.Context, sources sourceHeap, replaces []string, gone func(packRef) (bool, error)) error {
 	out := shardWriter{put: func(packs []packRef, entries []entry) (fence, error) {
 		first := entries[0].id
 		for _, e := range entries {
@@ -145,11 +153,20 @@ func (s *Store) mergeIndex(ctx context.Context, sources sourceHeap, replaces []s
 		}
 		return fence{first: first, shard: d, count: uint32(len(entries))}, s.putIndex(ctx, name, sealed)
 	}}
-	if err := merge(sources, out.add); err != nil {
+	err := merge(sources, func(e entry, ref packRef) error {
+		if left, err := gone(ref); err != nil || left {
+			return err
+		}
+		return out.add(e, ref)
+	})
+	if err != nil {
 		return err
 	}
 	if err := out.flush(); err != nil {
 		return err
+	}
+	if len(out.fences) == 0 {
+		return s.removeIndex(ctx, replaces)
 	}
 	plain := encodeRun(&run{fences: out.fences, replaces: replaces})
 	sealed, err := s.keys.SealBlob(runsPrefix, "", plain)

@@ -111,12 +111,13 @@ func (s *Store) refresh(ctx context.Context) error {
 	var l listing
 	var err error
 	known, begun := s.knownIndex(), s.o.Now()
-	// Runs before deltas: what a compaction moves from deltas to a run between
-	// the two listings is seen twice or, the old ones being gone, asked for anew.
-	if l.runs, err = listNames(ctx, s.remote, runsPrefix); err != nil {
+	// Deltas before runs: what a compaction moves from the one to the other
+	// between the two listings is seen twice or, the old ones being gone, asked
+	// for anew.
+	if l.deltas, err = listNames(ctx, s.remote, deltasPrefix); err != nil {
 		return err
 	}
-	if l.deltas, err = listNames(ctx, s.remote, deltasPrefix); err != nil {
+	if l.runs, err = listNames(ctx, s.remote, runsPrefix); err != nil {
 		return err
 	}
 	if l.marks, err = listNames(ctx, s.remote, marksPrefix); err != nil {

@@ -45,9 +45,10 @@ var layers = []layer{
 	{"fs", []string{"internal/chunk", "internal/disk", "versions"}, "the mount serves what it is given: no store, no remote, no sync"},
 	{"internal/ondemand", []string{"internal/chunk", "internal/disk", "internal/folder", "internal/ignore", "versions"}, "what is not here is brought by what it is given: it knows neither the mount nor the remote"},
 	{"internal/syncer", []string{"internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/disk", "internal/folder", "internal/ignore", "internal/line", "internal/meta", "internal/reconcile", "internal/seal", "internal/store", "versions"}, "the syncer works on any folder, mounted or not"},
-	{"internal/agent", []string{"fs", "internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/config", "internal/disk", "internal/folder", "internal/line", "internal/meta", "internal/ondemand", "internal/reconcile", "internal/seal", "internal/store", "internal/syncer", "remote", "versions"}, "the agent wires everything"},
+	{"internal/upkeep", []string{"internal/blob", "internal/chunk", "internal/line", "internal/seal", "internal/store", "versions"}, "caring for a repository needs no folder on a disk and no agent"},
+	{"internal/agent", []string{"fs", "internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/config", "internal/disk", "internal/folder", "internal/line", "internal/meta", "internal/ondemand", "internal/reconcile", "internal/seal", "internal/store", "internal/syncer", "internal/upkeep", "remote", "versions"}, "the agent wires everything"},
 	{"internal/login", []string{"internal/atomicfile"}, "how a program starts at login knows nothing of the program"},
-	{"cmd/syncfs", []string{"fs", "internal/agent", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/ignore", "internal/line", "internal/login", "internal/seal", "internal/store", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
+	{"cmd/syncfs", []string{"fs", "internal/agent", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/ignore", "internal/line", "internal/login", "internal/seal", "internal/store", "internal/upkeep", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
 }
 
 // outsider says which packages of ours may import something from outside.
