@@ -81,6 +81,7 @@ func (e *env) agentOptions() (agent.Options, error) {
 	return agent.Options{
 		Dirs:          dirs,
 		Exe:           []string{e.exe, applyCommand},
+		Command:       e.scheduled,
 		NoPassthrough: !c.Mount.Passthrough || e.getenv("SYNCFS_NO_PASSTHROUGH") != "",
 		AllowOther:    allowOther(c.Mount.AllowOther),
 		SpoolLimit:    int64(c.Spool.Limit),

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	pathpkg "path"
 	"path/filepath"
 	"strings"
 
@@ -71,7 +70,7 @@ func (e *env) parseTarget(arg, at string) (target, error) {
 func locate(ctx context.Context, r *agent.Reader, path string) (agent.Place, error) {
 	if name, _, ok := strings.Cut(path, ":"); ok && !strings.ContainsAny(name, `/\`) && filepath.VolumeName(path) == "" {
 		if _, err := os.Lstat(path); err != nil {
-			return locateByName(ctx, r, name, path[len(name)+1:])
+			return locateByName(ctx, r, path)
 		}
 	}
 	full, err := abs(path)
@@ -88,14 +87,18 @@ func locate(ctx context.Context, r *agent.Reader, path string) (agent.Place, err
 	return place, err
 }
 
-// locateByName finds a place in any folder of the repository.
-func locateByName(ctx context.Context, r *agent.Reader, name, rel string) (agent.Place, error) {
+// locateByName finds NAME:PATH in any folder of the repository.
+func locateByName(ctx context.Context, r *agent.Reader, arg string) (agent.Place, error) {
 	list, err := r.Folders(ctx)
 	if err != nil {
 		return agent.Place{}, err
 	}
-	f, err := folderByName(list, name)
-	return agent.Place{Folder: f, Rel: strings.TrimPrefix(pathpkg.Clean("/"+rel), "/")}, err
+	if f, rel, ok := agent.SplitName(list, arg); ok {
+		return agent.Place{Folder: f, Rel: rel}, nil
+	}
+	name, _, _ := strings.Cut(arg, ":")
+	_, err = folderByName(list, name)
+	return agent.Place{}, err
 }
 
 // realPath resolves the symlinks on the way to path, of which the last parts

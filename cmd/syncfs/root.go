@@ -43,7 +43,7 @@ func newRootCommand(e *env) *cobra.Command {
 	root.AddGroup(
 		&cobra.Group{ID: "start", Title: "To begin:"},
 		&cobra.Group{ID: "folders", Title: "Folders of this machine:"},
-		&cobra.Group{ID: "past", Title: "The past:"},
+		&cobra.Group{ID: "past", Title: "Backups and the past:"},
 		&cobra.Group{ID: "store", Title: "The repository:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
@@ -58,7 +58,7 @@ func newRootCommand(e *env) *cobra.Command {
 		newLimitCommand(e), newMountCommand(e), newUmountCommand(e),
 		newPinCommand(e), newUnpinCommand(e), newEvictCommand(e),
 		newIgnoredCommand(e), newUntrackCommand(e), newRemoveCommand(e), newStopCommand(e), newLogCommand(e), newEventsCommand(e))
-	add("past", newVersionsCommand(e), newLsCommand(e), newCatCommand(e), newFindCommand(e), newDiffCommand(e), newRestoreCommand(e))
+	add("past", newBackupCommand(e), newScheduleCommand(e), newVersionsCommand(e), newLsCommand(e), newCatCommand(e), newFindCommand(e), newDiffCommand(e), newRestoreCommand(e))
 	add("store", newCheckCommand(e), newStatsCommand(e), newKeyCommand(e), newRemoteCommand(e))
 	add("", newAgentCommand(e), newApplyCommand(e), newCompletionCommand(e), newVersionCommand(e))
 	return root

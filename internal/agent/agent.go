@@ -27,6 +27,9 @@ type Options struct {
 	Dirs config.Dirs
 	Exe  []string // command line of the applier child, such as [/usr/bin/syncfs, applier]
 	Only []string // names of the folders to serve; nil: all
+	// Command runs one command line of this program, away from every mount, and
+	// ends it with ctx; nil: nothing is repeated.
+	Command func(ctx context.Context, args []string) Outcome
 
 	NoPassthrough bool          // serve every read and write ourselves
 	AllowOther    bool          // let other users into the mounts (where permitted)
@@ -71,7 +74,9 @@ type Agent struct {
 
 	paused chan struct{} // some pause has begun or ended
 
-	registry sync.Mutex // held while the list of folders is changed
+	registry  sync.Mutex    // held while the list of folders is changed
+	schedules sync.Mutex    // held while the list of schedules is changed
+	due       chan struct{} // a schedule has changed
 
 	mu     sync.Mutex // guards all below
 	ctx    context.Context
@@ -106,7 +111,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	a := &Agent{
 		o: o, log: o.Logger, packs: &syncer.Packs{}, ops: &operations{}, since: o.Now(),
-		wake: make(chan struct{}, 1), back: make(chan struct{}, 1), paused: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), back: make(chan struct{}, 1), paused: make(chan struct{}, 1), due: make(chan struct{}, 1),
 	}
 	if _, err := readRepository(o.Dirs); err != nil {
 		return err
@@ -244,6 +249,9 @@ func (a *Agent) serve(parent context.Context) error {
 	a.work.Go(func() error { a.watchNetwork(running); return nil })
 	a.work.Go(func() error { a.calm(running); return nil })
 	a.work.Go(func() error { a.maintain(running); return nil })
+	if a.o.Command != nil {
+		a.work.Go(func() error { a.keepSchedules(running); return nil })
+	}
 	a.work.Go(func() error { a.announce(ctx); return nil })
 
 	<-ctx.Done()

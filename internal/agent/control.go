@@ -91,6 +91,8 @@ func (a *Agent) newControl() *control {
 	mux.Handle("POST /v1/resolve", long(func(ctx context.Context, r ResolveRequest, _ func(Progress)) (any, error) { return a.resolve(ctx, r) }))
 	mux.Handle("POST /v1/ignored", long(func(ctx context.Context, r IgnoredRequest, _ func(Progress)) (any, error) { return a.ignored(ctx, r) }))
 	mux.Handle("POST /v1/untrack", long(func(ctx context.Context, r UntrackRequest, _ func(Progress)) (any, error) { return a.untrack(ctx, r) }))
+	mux.Handle("POST /v1/schedule", long(func(_ context.Context, s Schedule, _ func(Progress)) (any, error) { return a.addSchedule(s) }))
+	mux.Handle("POST /v1/unschedule", long(func(_ context.Context, r nameRequest, _ func(Progress)) (any, error) { return a.removeSchedule(r.Name) }))
 	mux.Handle("POST /v1/stop", answer(func(context.Context, *http.Request) (any, error) {
 		a.stop()
 		return nil, nil

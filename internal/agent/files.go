@@ -17,6 +17,7 @@ import (
 func repositoryFile(d config.Dirs) string { return filepath.Join(d.State, "repository.json") }
 func identityFile(d config.Dirs) string   { return filepath.Join(d.State, "device.key") }
 func keyringDir(d config.Dirs) string     { return filepath.Join(d.State, "keyring") }
+func schedulesFile(d config.Dirs) string  { return filepath.Join(d.State, "schedules.json") }
 func foldersFile(d config.Dirs) string    { return filepath.Join(d.State, "folders.json") }
 func lockFile(d config.Dirs) string       { return filepath.Join(d.State, "agent.lock") }
 func databaseDir(d config.Dirs) string    { return filepath.Join(d.State, "db") }

@@ -81,6 +81,9 @@ func (a *Agent) get(ctx context.Context, r GetRequest, progress func(Progress)) 
 		return FolderStatus{}, fmt.Errorf("%w: %q; the repository has %s", ErrUnknown, r.Name, orNone(names))
 	}
 	f := list[i]
+	if f.Kind != "sync" {
+		return FolderStatus{}, fmt.Errorf("%w: %q is a folder of kind %s, which nothing but its own machine writes: \"syncfs mount\" shows it, \"syncfs restore\" brings files back", ErrRefused, f.Name, f.Kind)
+	}
 	for _, h := range a.allHosts() {
 		if h.folder.ID == f.ID {
 			return FolderStatus{}, fmt.Errorf("%w: the folder %q is on this machine already, at %s", ErrRefused, f.Name, h.folder.Path)

@@ -46,15 +46,38 @@ func (r *Reader) Locate(ctx context.Context, arg string) (Place, error) {
 			}
 		}
 	}
-	if name, rel, ok := strings.Cut(arg, ":"); ok {
-		for _, f := range list {
-			if f.Name == name {
-				return place(f, strings.TrimPrefix(path.Clean("/"+rel), "/")), nil
-			}
+	if f, rel, ok := SplitName(list, arg); ok {
+		return place(f, rel), nil
+	}
+	for _, c := range candidates {
+		if f, rel, ok := SplitName(list, hostName()+":"+filepath.ToSlash(c)); ok {
+			return place(f, rel), nil
 		}
+	}
+	if name, _, ok := strings.Cut(arg, ":"); ok {
 		return Place{}, fmt.Errorf("%w: %q; the repository has %s", ErrUnknown, name, folderNames(list))
 	}
 	return Place{}, fmt.Errorf("%w: %s; there are %s; a path in any of them is also spelled NAME:PATH", ErrOutside, arg, folderNames(list))
+}
+
+// SplitName finds the folder that NAME:REL begins with. What is saved of a path is
+// called HOST:PATH, so HOST:PATH/REL is one of these as well. Of several folders
+// the one with the longest name is meant.
+func SplitName(list []FolderInfo, arg string) (folder FolderInfo, rel string, ok bool) {
+	for _, f := range list {
+		rest, begins := strings.CutPrefix(arg, f.Name)
+		if !begins || ok && len(f.Name) < len(folder.Name) {
+			continue
+		}
+		if rest != "" && rest[0] != ':' && !(rest[0] == '/' || strings.HasSuffix(f.Name, "/")) {
+			continue
+		}
+		if !strings.Contains(f.Name, ":") && (rest == "" || rest[0] != ':') {
+			continue
+		}
+		folder, rel, ok = f, strings.TrimPrefix(path.Clean("/"+strings.TrimPrefix(rest, ":")), "/"), true
+	}
+	return folder, rel, ok
 }
 
 // place takes DIR/.versions/INSTANT/REST apart.

@@ -190,7 +190,7 @@ func Disconnect(ctx context.Context, dirs config.Dirs, force bool) error {
 	}
 	var errs []error
 	for _, path := range []string{
-		foldersFile(dirs), identityFile(dirs), keyringDir(dirs), databaseDir(dirs),
+		foldersFile(dirs), schedulesFile(dirs), BackupDir(dirs), identityFile(dirs), keyringDir(dirs), databaseDir(dirs),
 		folderDir(dirs, ""), spoolDir(dirs), queueDir(dirs, ""), chunkCacheDir(dirs),
 	} {
 		errs = append(errs, os.RemoveAll(path))
@@ -228,6 +228,9 @@ func OpenRepository(ctx context.Context, dirs config.Dirs, log *slog.Logger) (*R
 	}
 	return &Repository{Setup: r.setup(), Remote: remote, Keys: keys, remote: remote}, nil
 }
+
+// SetLimits bounds what this process sends and fetches.
+func (r *Repository) SetLimits(l Limits) { r.remote.limit(l) }
 
 // Close ends the connection.
 func (r *Repository) Close() error {

@@ -50,6 +50,12 @@ func (s *Size) UnmarshalText(text []byte) (err error) {
 // MarshalText writes what ParseSize reads.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
+// Set is the flag's.
+func (s *Size) Set(text string) error { return s.UnmarshalText([]byte(text)) }
+
+// Type is the flag's.
+func (s *Size) Type() string { return "size" }
+
 // String is the size in the largest binary unit that divides it.
 func (s Size) String() string {
 	for _, u := range []struct {

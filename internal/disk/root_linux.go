@@ -12,8 +12,9 @@ import (
 // descriptor: it keeps working when something is mounted over its path, and no
 // symlink or mount inside leads out of it.
 type Root struct {
-	dir  *os.File
-	path string
+	dir    *os.File
+	path   string
+	across bool // mounts inside are entered
 }
 
 // maxStep is how much of a path one system call is given; PATH_MAX is 4096 with
@@ -29,6 +30,16 @@ func OpenRoot(path string) (*Root, error) {
 	return &Root{dir: os.NewFile(uintptr(fd), path), path: path}, nil
 }
 
+// OpenRootAcross opens the directory at path, of which what is mounted inside
+// is entered as well.
+func OpenRootAcross(path string) (*Root, error) {
+	r, err := OpenRoot(path)
+	if err == nil {
+		r.across = true
+	}
+	return r, err
+}
+
 // Path is where the directory was when it was opened: for messages only.
 func (r *Root) Path() string { return r.path }
 
@@ -39,10 +50,10 @@ func (r *Root) Fd() int { return int(r.dir.Fd()) }
 func (r *Root) Close() error { return r.dir.Close() }
 
 // Openat opens a slash-separated path below the root ("" is the root itself).
-// It resolves no symlink, leaves neither the root nor its filesystem, and takes
-// paths of any length. The error is a unix.Errno.
+// It resolves no symlink, leaves neither the root nor (but for OpenRootAcross)
+// its filesystem, and takes paths of any length. The error is a unix.Errno.
 func (r *Root) Openat(rel string, flags int, mode uint32) (int, error) {
-	return openBelow(r.Fd(), rel, flags, mode)
+	return openBelow(r.Fd(), rel, flags, mode, r.across)
 }
 
 // Parent opens (O_PATH) the directory that holds rel and returns its descriptor
@@ -59,14 +70,14 @@ func (r *Root) Parent(rel string) (fd int, name string, err error) {
 	return fd, name, err
 }
 
-func openBelow(dirfd int, rel string, flags int, mode uint32) (int, error) {
+func openBelow(dirfd int, rel string, flags int, mode uint32, across bool) (int, error) {
 	start := dirfd
 	for len(rel) > maxStep {
 		cut := strings.LastIndexByte(rel[:maxStep], '/')
 		if cut < 0 {
 			break
 		}
-		next, err := openat2(dirfd, rel[:cut], unix.O_PATH|unix.O_DIRECTORY, 0)
+		next, err := resolve(dirfd, rel[:cut], unix.O_PATH|unix.O_DIRECTORY, 0, across)
 		if dirfd != start {
 			unix.Close(dirfd)
 		}
@@ -75,7 +86,7 @@ func openBelow(dirfd int, rel string, flags int, mode uint32) (int, error) {
 		}
 		dirfd, rel = next, rel[cut+1:]
 	}
-	fd, err := openat2(dirfd, rel, flags, mode)
+	fd, err := resolve(dirfd, rel, flags, mode, across)
 	if dirfd != start {
 		unix.Close(dirfd)
 	}
@@ -83,12 +94,19 @@ func openBelow(dirfd int, rel string, flags int, mode uint32) (int, error) {
 }
 
 func openat2(dirfd int, rel string, flags int, mode uint32) (int, error) {
+	return resolve(dirfd, rel, flags, mode, false)
+}
+
+func resolve(dirfd int, rel string, flags int, mode uint32, across bool) (int, error) {
 	if rel == "" {
 		rel = "."
 	}
 	how := unix.OpenHow{
 		Flags:   uint64(flags) | unix.O_CLOEXEC | unix.O_NOFOLLOW,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
+	}
+	if across {
+		how.Resolve &^= unix.RESOLVE_NO_XDEV
 	}
 	if flags&(unix.O_CREAT|unix.O_TMPFILE) != 0 {
 		how.Mode = uint64(mode)

@@ -25,6 +25,9 @@ func OpenRoot(path string) (*Root, error) {
 	return &Root{root: root, path: path}, nil
 }
 
+// OpenRootAcross is OpenRoot: what is mounted inside is entered in any case.
+func OpenRootAcross(path string) (*Root, error) { return OpenRoot(path) }
+
 // Path is where the directory was when it was opened: for messages only.
 func (r *Root) Path() string { return r.path }
 

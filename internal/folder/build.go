@@ -23,6 +23,7 @@ type Built struct {
 	Dirs                    []versions.DirChange // against the state before, with what Applied changed since
 	Added, Changed, Removed int64
 	Files, Bytes            int64 // content read in this build
+	Unstable                int64 // of them, taken while they were being written
 	Waiting                 int   // dirty paths left for later: being written, or not settled
 	// Inexact: a directory that is not here has come, moved or gone, and what is
 	// in it is neither counted nor in Dirs.
@@ -44,6 +45,8 @@ type BuildOptions struct {
 	// the last snapshot: otherwise what is left would pass for deleted. Nil: all
 	// is taken.
 	Enough func() bool
+	// Reread reads everything, also what has not changed.
+	Reread bool
 	// NothingNew leaves all that is new, as if Enough had said so at once.
 	NothingNew bool
 	// Rules are rules for directories that hold none on this disk: at a first
@@ -70,7 +73,7 @@ type build struct {
 	rules    *rulebook
 	root     rootRecord
 
-	added, changed, removed, files, bytes atomic.Int64
+	added, changed, removed, files, bytes, unstable atomic.Int64
 
 	partial atomic.Bool // Enough has said so
 
@@ -108,7 +111,7 @@ func (f *Folder) Build(ctx context.Context, trees *versions.Trees, contents *ver
 		return nil, err
 	}
 	taken, relist := f.take()
-	if taken == nil && root.entry != nil {
+	if taken == nil && root.entry != nil && !o.Reread {
 		return nil, nil
 	}
 	b := &build{
@@ -220,7 +223,7 @@ func (b *build) run(ctx context.Context, taken *marks) (*task, error) {
 	g.Go(func() error {
 		defer close(b.jobs)
 		top.left.Store(1)
-		b.open(ctx, top, &taken.root, b.root.entry == nil || b.relist)
+		b.open(ctx, top, &taken.root, b.root.entry == nil || b.relist || b.o.Reread)
 		b.done(ctx, top)
 		return ctx.Err()
 	})
@@ -277,7 +280,7 @@ func (b *build) result(top *task) *Built {
 	return &Built{
 		Root: top.entry, Dirs: b.dirs, build: b, Waiting: len(b.waiting), Partial: b.partial.Load(),
 		Added: b.added.Load(), Changed: b.changed.Load(), Removed: b.removed.Load(),
-		Files: b.files.Load(), Bytes: b.bytes.Load(), Inexact: b.inexact,
+		Files: b.files.Load(), Bytes: b.bytes.Load(), Unstable: b.unstable.Load(), Inexact: b.inexact,
 	}
 }
 

@@ -41,6 +41,7 @@ type Options struct {
 	ID      string                 // of the folder: what the root is marked with; "" looks for no mark
 	Attach  bool                   // the root is new to this folder: Open marks it
 	Hidden  func(name string) bool // names in the root that are ours (staging): never content; StagePrefix always is
+	Filter  *Filter                // what is content, in place of rules; nil: what files of rules say
 	Mounted bool                   // requests tell of changes as well
 	Stubs   bool                   // content may be missing: see Folded
 	Settle  time.Duration          // how long a file rests before it is captured; 0: one second

@@ -66,6 +66,7 @@ func (b *build) work(ctx context.Context, j *job) {
 		}
 		b.become(j.task, j.old, e, seen, sig, b.racy(sig))
 		if e.Unstable {
+			b.unstable.Add(1)
 			again := mark{self: true, touched: true, since: b.now, at: b.now}
 			b.wait(j.path, &again, retryAfter)
 		}

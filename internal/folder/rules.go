@@ -24,6 +24,7 @@ var errNoContent = errors.New("its content is not on this disk: read it once")
 type rulebook struct {
 	root  *disk.Root
 	extra func(dir string) ([]byte, error) // see BuildOptions.Rules
+	none  bool                             // there are no rules: see Options.Filter
 
 	mu sync.Mutex // guards in
 	in map[string]*ignore.Rules
@@ -33,7 +34,7 @@ type rulebook struct {
 const maxRulebook = 1 << 14
 
 func (f *Folder) rulebook() *rulebook {
-	return &rulebook{root: f.o.Root, in: make(map[string]*ignore.Rules)}
+	return &rulebook{root: f.o.Root, none: f.o.Filter != nil, in: make(map[string]*ignore.Rules)}
 }
 
 // of are the rules in a directory.
@@ -129,6 +130,9 @@ func (r *rulebook) bytes(dir string) ([]byte, error) {
 // rule is the rule by which what is new under a name is not taken; nil when it
 // is taken.
 func (r *rulebook) rule(dir, name string, isDir bool) (*ignore.Rule, error) {
+	if r.none {
+		return nil, nil
+	}
 	rules, err := r.of(dir)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -210,11 +209,10 @@ func (s *scan) dir(d dirRecord) int64 {
 	}
 	var names []disk.Dirent
 	if dir != nil {
-		if names, err = dir.List(); err != nil {
+		if names, err = s.f.listing(dir, d.path); err != nil {
 			s.f.troubled(d.path, err, false)
 			dir = nil
 		}
-		slices.SortFunc(names, func(x, y disk.Dirent) int { return strings.Compare(x.Name, y.Name) })
 	}
 	i, n := 0, int64(len(names))
 	fresh := func(e disk.Dirent) {

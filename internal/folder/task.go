@@ -247,6 +247,10 @@ func (b *build) finish(ctx context.Context, t *task) error {
 			return err
 		}
 	}
+	if b.leavesOut(t) {
+		b.vanish(t.parent, t.old, t.path)
+		return nil
+	}
 	listed := t.record == nil || t.record.tree != e.Tree
 	if listed || moved || t.record.stale || len(t.edits) > 0 {
 		var w recordWriter

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
-	"strings"
 	"syscall"
 
 	"github.com/syncfs/syncfs/internal/disk"
@@ -109,15 +108,16 @@ func (b *build) children(ctx context.Context, t *task, m *mark, deep bool) ([]vi
 		list = st == nil || !st.Same(t.sig)
 	}
 	folds := (list || len(m.below) > 0) && t.dir.Folds()
-	list = list || folds // a name that is not there may lead to one that is
+	// A name that is not there may lead to one that is; one that is there may be
+	// no content any more.
+	list = list || folds || b.f.o.Filter != nil
 	var names []disk.Dirent
 	if list {
-		found, err := t.dir.List()
+		found, err := b.f.listing(t.dir, t.path)
 		if err != nil {
 			return nil, err
 		}
 		names = found
-		slices.SortFunc(names, func(x, y disk.Dirent) int { return strings.Compare(x.Name, y.Name) })
 	}
 	var below []visit
 	look := func(n disk.Dirent, old *child, there bool) {
@@ -257,7 +257,7 @@ func (b *build) look(t *task, n disk.Dirent, old *child, m *mark, deep, there bo
 	case n.Type == disk.TypeDir:
 		return b.lookDir(t, n.Name, path, old, st, m, deep)
 	}
-	if old != nil && st != nil && old.sig.Same(st.Sig) && old.flags&(childRacy|childUnstable) == 0 && (m == nil || !m.doubt) {
+	if old != nil && st != nil && old.sig.Same(st.Sig) && old.flags&(childRacy|childUnstable) == 0 && (m == nil || !m.doubt) && !b.o.Reread {
 		b.f.well(path)
 		return visit{}, false
 	}

@@ -150,7 +150,6 @@ func (s *Syncer) describe(ctx context.Context, snap *versions.Snapshot, root, ti
 		tell(built, snap)
 		return true, nil
 	}
-	snap.Added, snap.Changed, snap.Removed = 0, 0, 0
 	if err := s.compare(ctx, tip, snap); err != nil {
 		if !known || ctx.Err() != nil {
 			return false, err
@@ -255,9 +254,16 @@ func (s *Syncer) recordedRoot() (versions.Entry, error) {
 // compare fills in what changed between the tree old and snap's, from the trees
 // themselves: the folder's records are not those of old.
 func (s *Syncer) compare(ctx context.Context, old versions.Entry, snap *versions.Snapshot) error {
-	dirs := dirChanges{}
-	err := s.o.Trees.Diff(ctx, old, snap.Root, func(c versions.Change) error {
+	return Compare(ctx, s.o.Trees, old, snap)
+}
+
+// Compare fills in what changed between the tree old and snap's; the root itself
+// is not counted.
+func Compare(ctx context.Context, trees *versions.Trees, old versions.Entry, snap *versions.Snapshot) error {
+	snap.Added, snap.Changed, snap.Removed = 0, 0, 0
+	err := trees.Diff(ctx, old, snap.Root, func(c versions.Change) error {
 		switch {
+		case c.Path == "":
 		case c.Old == nil:
 			snap.Added++
 		case c.New == nil:
@@ -270,7 +276,8 @@ func (s *Syncer) compare(ctx context.Context, old versions.Entry, snap *versions
 	if err != nil {
 		return fmt.Errorf("compare with the last snapshot: %w", err)
 	}
-	if err := s.changedDirs(ctx, old, snap.Root, "", dirs); err != nil {
+	dirs := dirChanges{}
+	if err := changedDirs(ctx, trees, old, snap.Root, "", dirs); err != nil {
 		return fmt.Errorf("compare with the last snapshot: %w", err)
 	}
 	snap.Dirs = dirs.sorted()

@@ -27,7 +27,7 @@ func (d dirChanges) sorted() []versions.DirChange {
 // changedDirs adds to out every directory below dir (itself included) whose
 // listing differs between the entries old and new. One that is not a directory
 // counts as absent. Equal subtrees are not read.
-func (s *Syncer) changedDirs(ctx context.Context, old, new versions.Entry, dir string, out dirChanges) error {
+func changedDirs(ctx context.Context, trees *versions.Trees, old, new versions.Entry, dir string, out dirChanges) error {
 	was, is := old.Kind == versions.Dir, new.Kind == versions.Dir
 	switch {
 	case !was && !is, was && is && old.Tree == new.Tree:
@@ -38,7 +38,7 @@ func (s *Syncer) changedDirs(ctx context.Context, old, new versions.Entry, dir s
 		out.set(dir, chunk.ID{}, true)
 	}
 	none := versions.Entry{}
-	return s.o.Trees.DiffDir(ctx, listing(old), listing(new), func(a, b *versions.Entry) error {
+	return trees.DiffDir(ctx, listing(old), listing(new), func(a, b *versions.Entry) error {
 		if a == nil {
 			a = &none
 		}
@@ -49,7 +49,7 @@ func (s *Syncer) changedDirs(ctx context.Context, old, new versions.Entry, dir s
 		if b.Kind != 0 {
 			name = b.Name
 		}
-		return s.changedDirs(ctx, *a, *b, join(dir, name), out)
+		return changedDirs(ctx, trees, *a, *b, join(dir, name), out)
 	})
 }
 

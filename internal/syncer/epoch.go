@@ -77,13 +77,21 @@ func (s *Syncer) keep(ctx context.Context, snap *versions.Snapshot) error {
 	if _, err := snap.ChangedDirs(ctx, chunks); err != nil {
 		return err
 	}
-	return versions.NewTrees(chunks, [32]byte{}).Diff(ctx, base, snap.Root, func(c versions.Change) error {
-		return s.keepFile(ctx, chunks, c)
+	return Preserve(ctx, s.o.Store, base, snap.Root, s.readAgain)
+}
+
+// Preserve stores again what the tree of root has beyond base, whose chunks are
+// safe, and what no unmarked pack holds. Where a file's content cannot be read
+// any more, again is asked to store it from the file as it is now.
+func Preserve(ctx context.Context, st *store.Store, base, root versions.Entry, again func(ctx context.Context, path string) error) error {
+	chunks := &keeper{Chunks{Store: st}}
+	return versions.NewTrees(chunks, [32]byte{}).Diff(ctx, base, root, func(c versions.Change) error {
+		return keepFile(ctx, chunks, c, again)
 	})
 }
 
-// keepFile is keep for one change.
-func (s *Syncer) keepFile(ctx context.Context, chunks *keeper, c versions.Change) error {
+// keepFile is Preserve for one change.
+func keepFile(ctx context.Context, chunks *keeper, c versions.Change, again func(ctx context.Context, path string) error) error {
 	if c.New == nil || c.New.Kind != versions.File {
 		return nil
 	}
@@ -92,7 +100,7 @@ func (s *Syncer) keepFile(ctx context.Context, chunks *keeper, c versions.Change
 		return err
 	}
 	// Deleted already, or damaged. The live file may have it.
-	if herr := s.readAgain(ctx, c.Path); herr != nil {
+	if herr := again(ctx, c.Path); herr != nil {
 		return fmt.Errorf("%s: %w", c.Path, errors.Join(err, herr))
 	}
 	return keepContent(ctx, chunks, *c.New)

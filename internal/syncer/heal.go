@@ -66,7 +66,7 @@ func (s *Syncer) healSnapshot(ctx context.Context, base versions.Entry, snap *ve
 		return err
 	}
 	err := versions.NewTrees(chunks, [32]byte{}).Diff(ctx, base, snap.Root, func(c versions.Change) error {
-		err := s.keepFile(ctx, chunks, c)
+		err := keepFile(ctx, chunks, c, s.readAgain)
 		if damaged(err) {
 			lost(c.Path, err)
 			return nil

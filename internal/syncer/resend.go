@@ -61,7 +61,6 @@ func (s *Syncer) requeue(ctx context.Context, old []queued, roots []versions.Ent
 	for i, e := range old {
 		snap := *e.snapshot
 		snap.Root, snap.Parents, snap.Dirs = roots[i], parents, nil
-		snap.Added, snap.Changed, snap.Removed = 0, 0, 0
 		if err := s.compare(ctx, before, &snap); err != nil {
 			return err
 		}
@@ -116,7 +115,7 @@ func (m *mender) dir(ctx context.Context, path string, e versions.Entry) (edits 
 			edits = append(edits, below...)
 			return err
 		}
-		err := m.s.keepFile(ctx, chunks, versions.Change{Path: at, New: &c})
+		err := keepFile(ctx, chunks, versions.Change{Path: at, New: &c}, m.s.readAgain)
 		if !damaged(err) {
 			return err
 		}

@@ -46,9 +46,10 @@ var layers = []layer{
 	{"internal/ondemand", []string{"internal/chunk", "internal/disk", "internal/folder", "internal/ignore", "versions"}, "what is not here is brought by what it is given: it knows neither the mount nor the remote"},
 	{"internal/syncer", []string{"internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/disk", "internal/folder", "internal/ignore", "internal/line", "internal/meta", "internal/reconcile", "internal/seal", "internal/store", "versions"}, "the syncer works on any folder, mounted or not"},
 	{"internal/upkeep", []string{"internal/blob", "internal/chunk", "internal/line", "internal/seal", "internal/store", "versions"}, "caring for a repository needs no folder on a disk and no agent"},
+	{"internal/backup", []string{"internal/atomicfile", "internal/blob", "internal/chunk", "internal/disk", "internal/folder", "internal/ignore", "internal/line", "internal/meta", "internal/seal", "internal/store", "internal/syncer", "versions"}, "a backup is a process of its own and needs no agent"},
 	{"internal/agent", []string{"fs", "internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/config", "internal/disk", "internal/folder", "internal/line", "internal/meta", "internal/ondemand", "internal/reconcile", "internal/seal", "internal/store", "internal/syncer", "internal/upkeep", "remote", "versions"}, "the agent wires everything"},
 	{"internal/login", []string{"internal/atomicfile"}, "how a program starts at login knows nothing of the program"},
-	{"cmd/syncfs", []string{"fs", "internal/agent", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/ignore", "internal/line", "internal/login", "internal/seal", "internal/store", "internal/upkeep", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
+	{"cmd/syncfs", []string{"fs", "internal/agent", "internal/backup", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/ignore", "internal/line", "internal/login", "internal/seal", "internal/store", "internal/upkeep", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
 }
 
 // outsider says which packages of ours may import something from outside.
@@ -82,6 +83,7 @@ var only = []outsider{
 	{"github.com/coreos/go-systemd", []string{"cmd/syncfs"}, "only the command knows who started it"},
 	{"golang.org/x/term", []string{"cmd/syncfs"}, "only the command has a terminal"},
 	{"github.com/rogpeppe/go-internal", []string{"cmd/syncfs"}, "its diff is for printing"},
+	{"github.com/robfig/cron", []string{"internal/agent"}, "only the agent repeats anything"},
 	{"net/http", []string{"remote", "internal/agent"}, "the wire and the control socket, nothing else speaks HTTP"},
 	{"os/exec", []string{"fs", "internal/agent", "internal/login", "cmd/syncfs"}, "who starts a program: see TestOnlyTheMountStartsPrograms"},
 	{"flag", nil, "flags are pflag's, in cmd/syncfs"},

@@ -29,6 +29,7 @@ var mayOpenPaths = []struct{ where, why string }{
 	{"fs", "/proc, /dev/fuse and /etc, never a path below the mount"},
 	{"internal/agent", "its own state; a folder's directory is opened by disk.OpenRoot before it is mounted over"},
 	{"internal/atomicfile", "its own state"},
+	{"internal/backup", "another process than the agent, but for its own state"},
 	{"internal/blob", "a repository's directory, which is refused as a folder"},
 	{"internal/config", "the configuration"},
 	{"internal/disk", "opens a folder's root once, by OpenRoot; all else goes by descriptors below it"},
