@@ -105,6 +105,8 @@ func stageText(stage string) string {
 		return "sending"
 	case "fetch":
 		return "fetching"
+	case "verify":
+		return "verifying"
 	case "apply":
 		return "writing"
 	}

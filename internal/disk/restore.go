@@ -25,6 +25,7 @@ type Existing int
 const (
 	KeepExisting    Existing = iota // it stays and is reported
 	ReplaceExisting                 // files and symlinks are replaced
+	ReplaceOlder                    // those that are older are; what is newer stays
 )
 
 // RestoreOptions say how a tree is written to a directory.
@@ -44,10 +45,11 @@ type RestoreOptions struct {
 
 // RestoreReport tells what a restore did.
 type RestoreReport struct {
-	Files, Dirs int64 // made; Files are all that are no directories
-	Bytes       int64 // of content written
-	Same        int64 // there already
-	Refused     []string
+	Files, Dirs int64    // made; Files are all that are no directories
+	Bytes       int64    // of content written
+	Same        int64    // there already
+	Newer       []string // left alone as newer
+	Refused     []string // left alone as different
 	Failed      []PathError
 	Notes       []NoteCount
 }
@@ -151,6 +153,7 @@ type restorer struct {
 	groups    map[[16]byte]first // of a hard-link group that was met
 	later     []later
 	finishing bool // nothing is put off any more
+	newer     []string
 	refused   []string
 	failed    []PathError
 	notes     map[string]*NoteCount
@@ -240,6 +243,9 @@ func (r *restorer) fill(ctx context.Context, n *node) {
 		r.fail(n.path, err)
 		return
 	}
+	if !n.made {
+		sweepParts(dir)
+	}
 	var below []*node
 	var batch []versions.Entry
 	var size int64
@@ -303,7 +309,7 @@ func (r *restorer) mkdir(dir *Dir, path, name string) (made, ok bool) {
 			return false, false
 		case st.Type() == TypeDir:
 			return false, true
-		case r.o.Existing == KeepExisting:
+		case r.o.Existing != ReplaceExisting:
 			r.refuse(path)
 			return false, false
 		default:
@@ -323,7 +329,7 @@ func (r *restorer) mkdir(dir *Dir, path, name string) (made, ok bool) {
 // done counts one thing of n as finished; the last one sets n's metadata.
 func (r *restorer) done(n *node) {
 	for ; n != nil && n.left.Add(-1) == 0; n = n.parent {
-		if n.entry.Kind != versions.Dir || !n.made && (n.parent == nil || r.o.Existing == KeepExisting) {
+		if n.entry.Kind != versions.Dir || !n.made && (n.parent == nil || r.o.Existing != ReplaceExisting) {
 			continue
 		}
 		dir, err := r.at.OpenDir(n.path)
@@ -352,6 +358,12 @@ func (r *restorer) refuse(path string) {
 	r.refused = append(r.refused, path)
 }
 
+func (r *restorer) leave(path string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.newer = append(r.newer, path)
+}
+
 func (r *restorer) note(path string, notes []Note) {
 	if len(notes) == 0 {
 		return
@@ -369,10 +381,11 @@ func (r *restorer) note(path string, notes []Note) {
 
 func (r *restorer) result() RestoreReport {
 	slices.Sort(r.refused)
+	slices.Sort(r.newer)
 	slices.SortFunc(r.failed, func(a, b PathError) int { return cmp.Compare(a.Path, b.Path) })
 	rep := RestoreReport{
 		Files: r.files.Load(), Dirs: r.dirs.Load(), Bytes: r.bytes.Load(), Same: r.equal.Load(),
-		Refused: r.refused, Failed: r.failed,
+		Newer: r.newer, Refused: r.refused, Failed: r.failed,
 	}
 	for _, n := range r.notes {
 		rep.Notes = append(rep.Notes, *n)

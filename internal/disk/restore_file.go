@@ -9,16 +9,58 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/syncfs/syncfs/versions"
 )
 
-// partName begins the names of incomplete files of one restore.
+// partPrefix begins the names of incomplete files.
+const partPrefix = ".syncfs-part-"
+
+// partName begins the names of incomplete files of one restore. It tells the
+// process, so that another knows whether somebody still writes them.
 func partName() string {
 	var b [8]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return ".syncfs-part-" + hex.EncodeToString(b[:]) + "-"
+	return partPrefix + strconv.Itoa(os.Getpid()) + "-" + hex.EncodeToString(b[:]) + "-"
+}
+
+// sweepParts removes what a restore that was killed has left in a directory. What
+// cannot be removed stays: it is in nobody's way.
+func sweepParts(dir *Dir) {
+	names, err := dir.List()
+	if err != nil {
+		return
+	}
+	for _, n := range names {
+		if pid, ok := partOf(n.Name); ok && !runs(pid) {
+			if st, err := dir.Stat(n.Name); err == nil && st.Type() == TypeFile {
+				_ = dir.Remove(n.Name)
+			}
+		}
+	}
+}
+
+// partOf is the process that a name of an incomplete file tells.
+func partOf(name string) (pid int, ok bool) {
+	parts := strings.Split(strings.TrimPrefix(name, partPrefix), "-")
+	if !strings.HasPrefix(name, partPrefix) || len(parts) != 3 || len(parts[1]) != 16 {
+		return 0, false
+	}
+	pid, err := strconv.Atoi(parts[0])
+	_, nerr := strconv.Atoi(parts[2])
+	return pid, err == nil && nerr == nil && pid > 0
+}
+
+// runs tells whether a process runs, as far as the system lets us know.
+func runs(pid int) bool {
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return false
+	}
+	err = p.Signal(syscall.Signal(0))
+	return !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH)
 }
 
 // batch writes some entries of one directory.
@@ -158,7 +200,7 @@ func (r *restorer) name(dir *Dir, part, path string, e *versions.Entry) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, os.ErrExist) && r.o.Existing == ReplaceExisting {
+	if errors.Is(err, os.ErrExist) && r.o.Existing != KeepExisting {
 		if err = dir.Replace(part, dir, e.Name); err == nil {
 			return nil
 		}
@@ -210,6 +252,9 @@ func (r *restorer) met(ctx context.Context, dir *Dir, path string, e *versions.E
 		return true, nil
 	case st.Type() == TypeDir || r.o.Existing == KeepExisting:
 		r.refuse(path)
+		return true, nil
+	case r.o.Existing == ReplaceOlder && st.MTime >= e.MTime:
+		r.leave(path)
 		return true, nil
 	}
 	return false, nil

@@ -5,12 +5,15 @@ package disk_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -288,5 +291,59 @@ func TestRestoreEndsWithItsContext(t *testing.T) {
 	cancel()
 	if _, err := disk.Restore(ctx, s.trees, s.contents, s.root, filepath.Join(t.TempDir(), "x"), disk.RestoreOptions{}); !errors.Is(err, context.Canceled) {
 		t.Fatalf("ended with %v", err)
+	}
+}
+
+func TestRestoreReplacesOnlyWhatIsOlder(t *testing.T) {
+	from, target := t.TempDir(), t.TempDir()
+	then := time.Unix(1_700_000_000, 0)
+	for _, name := range []string{"older", "newer", "same", "dir/f"} {
+		must(t, os.MkdirAll(filepath.Dir(filepath.Join(from, name)), 0o755))
+		must(t, os.WriteFile(filepath.Join(from, name), []byte("saved"), 0o644))
+		must(t, os.Chtimes(filepath.Join(from, name), then, then))
+	}
+	s := store(t, from)
+	for name, age := range map[string]time.Duration{"older": -time.Hour, "newer": time.Hour, "dir": time.Hour} {
+		must(t, os.WriteFile(filepath.Join(target, name), []byte("of now"), 0o644))
+		must(t, os.Chtimes(filepath.Join(target, name), then.Add(age), then.Add(age)))
+	}
+	must(t, os.WriteFile(filepath.Join(target, "same"), []byte("saved"), 0o600))
+	must(t, os.Chtimes(filepath.Join(target, "same"), then, then))
+
+	rep, err := disk.Restore(t.Context(), s.trees, s.contents, s.root, target, disk.RestoreOptions{Existing: disk.ReplaceOlder})
+	must(t, err)
+	if !slices.Equal(rep.Newer, []string{"newer"}) || !slices.Equal(rep.Refused, []string{"dir"}) || rep.Files != 1 || rep.Same != 1 || len(rep.Failed) > 0 {
+		t.Errorf("%+v", rep)
+	}
+	for name, want := range map[string]string{"older": "saved", "newer": "of now", "dir": "of now"} {
+		if data, _ := os.ReadFile(filepath.Join(target, name)); string(data) != want {
+			t.Errorf("%s is %q, want %q", name, data, want)
+		}
+	}
+}
+
+// What a restore that was killed has left goes with the next; what another one
+// still writes stays.
+func TestRestoreSweepsWhatAKilledOneHasLeft(t *testing.T) {
+	from, target := t.TempDir(), t.TempDir()
+	sample(t, from)
+	s := store(t, from)
+	child := exec.Command("true")
+	must(t, child.Run())
+	left := fmt.Sprintf(".syncfs-part-%d-0123456789abcdef-7", child.Process.Pid)
+	mine := fmt.Sprintf(".syncfs-part-%d-0123456789abcdef-7", os.Getpid())
+	must(t, os.Mkdir(filepath.Join(target, "a"), 0o755))
+	for _, name := range []string{left, "a/" + left, mine, ".syncfs-part-x"} {
+		must(t, os.WriteFile(filepath.Join(target, name), []byte("half"), 0o600))
+	}
+	rep, err := disk.Restore(t.Context(), s.trees, s.contents, s.root, target, disk.RestoreOptions{})
+	must(t, err)
+	if len(rep.Failed)+len(rep.Refused) > 0 {
+		t.Errorf("%+v", rep)
+	}
+	for name, want := range map[string]bool{left: false, "a/" + left: false, mine: true, ".syncfs-part-x": true} {
+		if _, err := os.Lstat(filepath.Join(target, name)); (err == nil) != want {
+			t.Errorf("%s is there: %v, want %v", name, err == nil, want)
+		}
 	}
 }
