@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -80,6 +81,50 @@ func DefaultRetention() Retention {
 // IsZero tells the retention that keeps everything because it says nothing.
 func (r Retention) IsZero() bool {
 	return len(r.Count) == 0 && len(r.Within) == 0 && len(r.Tags) == 0 && r.Younger == 0
+}
+
+// String says the rules in one line; "everything" of those that keep it all.
+func (r Retention) String() string {
+	if r.IsZero() {
+		return "everything"
+	}
+	var parts []string
+	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	for _, u := range units {
+		name := u.String()
+		if u == Every {
+			name = "everything"
+		}
+		if within, ok := r.Within[u]; ok {
+			add("%s for %s", name, span(within))
+		}
+		switch n := r.Count[u]; {
+		case n == All && u == Every:
+			add("everything")
+		case n == All:
+			add("%s for ever", name)
+		case n > 0 && u == Every:
+			add("the last %d", n)
+		case n > 0:
+			add("%d %s", n, name)
+		}
+	}
+	if r.Younger > 0 {
+		add("nothing older than %s", span(r.Younger))
+	}
+	for _, tags := range r.Tags {
+		add("what is tagged %s", joinTags(tags))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// span spells a duration in days where it is so many.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return d.String()
 }
 
 // Stamp is what retention looks at of one version.
@@ -168,13 +213,7 @@ func (r Retention) sweep(list []Stamp, u Unit, loc *time.Location, more func(n, 
 	}
 }
 
-func joinTags(tags []string) string {
-	s := tags[0]
-	for _, t := range tags[1:] {
-		s += "," + t
-	}
-	return s
-}
+func joinTags(tags []string) string { return strings.Join(tags, ",") }
 
 // ByTime tells whether the retention thins by time: some rule keeps versions
 // because of when they were received, so that whoever adds many pushes none out.

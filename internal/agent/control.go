@@ -93,6 +93,9 @@ func (a *Agent) newControl() *control {
 	mux.Handle("POST /v1/untrack", long(func(ctx context.Context, r UntrackRequest, _ func(Progress)) (any, error) { return a.untrack(ctx, r) }))
 	mux.Handle("POST /v1/schedule", long(func(_ context.Context, s Schedule, _ func(Progress)) (any, error) { return a.addSchedule(s) }))
 	mux.Handle("POST /v1/unschedule", long(func(_ context.Context, r nameRequest, _ func(Progress)) (any, error) { return a.removeSchedule(r.Name) }))
+	mux.Handle("POST /v1/forgotten", long(func(_ context.Context, r forgottenRequest, _ func(Progress)) (any, error) {
+		return nil, a.forgotten(r)
+	}))
 	mux.Handle("POST /v1/stop", answer(func(context.Context, *http.Request) (any, error) {
 		a.stop()
 		return nil, nil

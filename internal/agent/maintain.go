@@ -22,8 +22,9 @@ const (
 	foldAge         = time.Hour // by the remote's clock; less where maintenance is more frequent
 )
 
-// maintain merges what many small rounds leave on the remote: index blobs into
-// runs, snapshot records into log segments. Any machine may do it at any time,
+// maintain forgets versions by the rules of their folders, and merges what many
+// small rounds leave on the remote: index blobs into runs, snapshot records into
+// log segments. Any machine may do it at any time,
 // also several at once; nothing is lost by it or by its end in the middle.
 func (a *Agent) maintain(ctx context.Context) {
 	every := a.o.MaintainEvery
@@ -61,8 +62,9 @@ func (a *Agent) isOnline() bool {
 
 // foldedTo is how far a folder's records were folded last.
 type foldedTo struct {
-	head uint64
-	all  bool // but for the head's own
+	head   uint64
+	all    bool // but for the head's own
+	rounds int  // since the rules were applied
 }
 
 // tidy does what is due.
@@ -76,11 +78,18 @@ func (a *Agent) tidy(ctx context.Context, seen map[string]foldedTo) error {
 	heads, err := a.lines.Folders(ctx)
 	for _, head := range heads { // also beside a damaged one
 		last := seen[head.ID]
+		if last.rounds%forgetEvery == 0 {
+			if ferr := a.applyRules(ctx, head); ferr != nil {
+				return errors.Join(err, ferr)
+			}
+		}
+		last.rounds++
+		seen[head.ID] = last
 		if last.head == head.Number && last.all {
 			continue
 		}
 		// A head that stands where it stood last time is that old itself.
-		now := foldedTo{head: head.Number, all: last.head == head.Number}
+		now := foldedTo{head: head.Number, all: last.head == head.Number, rounds: last.rounds}
 		before := head.Received
 		if !now.all {
 			before = before.Add(-min(foldAge, a.o.MaintainEvery))

@@ -119,6 +119,19 @@ func (s *Store) Mark(ctx context.Context, packs []string) (uint64, error) {
 	}
 }
 
+// LastMark is the greatest number of the marks that were read.
+func (s *Store) LastMark() (last uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name := range s.index.marks {
+		var n uint64
+		if _, err := fmt.Sscanf(name, marksPrefix+"%016x", &n); err == nil {
+			last = max(last, n)
+		}
+	}
+	return last
+}
+
 func (s *Store) lastMark(ctx context.Context) (last uint64, err error) {
 	err = s.remote.List(ctx, marksPrefix, "", func(i blob.Info) error {
 		var n uint64

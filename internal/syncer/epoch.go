@@ -20,33 +20,43 @@ import (
 // marks, then look at every chunk of what waits, and store again what lies in
 // marked packs alone. The commit fails if yet another epoch comes meanwhile.
 
-// decide brings what is queued in step with the marks of head's epoch.
+// decide brings what is queued in step with the marks of head's epoch. The head
+// of an empty folder may be younger than a mark, and then nobody gives it that
+// epoch: on such a one the marks are read in any case.
 func (s *Syncer) decide(ctx context.Context, head line.Folder) error {
 	s.mu.Lock()
 	known := s.epoch
 	entries := slices.Clone(s.queue.entries)
 	s.mu.Unlock()
-	if known < head.Epoch {
+	if known < head.Epoch || head.Snapshot.IsZero() {
 		if err := s.o.Store.Refresh(ctx); err != nil {
 			return fmt.Errorf("read the marks of a prune: %w", err)
 		}
+		known = max(known, head.Epoch, s.o.Store.LastMark())
 		s.mu.Lock()
-		s.epoch = max(s.epoch, head.Epoch)
+		s.epoch = known
 		s.mu.Unlock()
 	}
 	for _, e := range entries {
-		if e.epoch >= head.Epoch {
+		if e.epoch >= known {
 			continue
 		}
-		if err := s.keep(ctx, e.snapshot); err != nil {
+		if err := s.keep(ctx, head, e.snapshot); err != nil {
 			return fmt.Errorf("keep what snapshot %s needs: %w", e.snapshot.Instant, err)
 		}
 		if err := s.o.Store.Flush(ctx); err != nil {
 			return err
 		}
-		s.decided(e.id, head.Epoch)
+		s.decided(e.id, known)
 	}
 	return nil
+}
+
+// undecided tells whether a queued snapshot may rely on what a prune has marked.
+func (s *Syncer) undecided(e queued, head line.Folder) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return e.epoch < max(s.epoch, head.Epoch)
 }
 
 // decided notes that a queued snapshot relies on nothing that a prune up to
@@ -66,18 +76,16 @@ func (s *Syncer) decided(id chunk.ID, epoch uint64) {
 	s.o.Packs.add(packs)
 }
 
-// keep stores again what a snapshot has beyond the base and what no unmarked
-// pack holds. The base is a root that no prune takes anything from.
-func (s *Syncer) keep(ctx context.Context, snap *versions.Snapshot) error {
-	s.mu.Lock()
-	base := s.base.Root
-	s.mu.Unlock()
+// keep stores again what a snapshot has beyond the head and what no unmarked
+// pack holds. The head is a root that no prune takes anything from; the base may
+// have been forgotten.
+func (s *Syncer) keep(ctx context.Context, head line.Folder, snap *versions.Snapshot) error {
 	chunks := &keeper{Chunks{Store: s.o.Store}}
 	// What is read through chunks is stored; no secret is needed for reading.
 	if _, err := snap.ChangedDirs(ctx, chunks); err != nil {
 		return err
 	}
-	return Preserve(ctx, s.o.Store, base, snap.Root, s.readAgain)
+	return Preserve(ctx, s.o.Store, head.Root, snap.Root, s.readAgain)
 }
 
 // Preserve stores again what the tree of root has beyond base, whose chunks are

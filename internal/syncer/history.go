@@ -33,6 +33,9 @@ func (s *Syncer) remember(ctx context.Context, m meta.Snapshot, dirs []versions.
 	s.notify(dirs)
 }
 
+// NotifyVersions tells that these directories have other versions now.
+func (s *Syncer) NotifyVersions(dirs []versions.DirChange) { s.notify(dirs) }
+
 func (s *Syncer) notify(dirs []versions.DirChange) {
 	paths := make([]string, len(dirs))
 	for i, d := range dirs {

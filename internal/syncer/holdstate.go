@@ -210,7 +210,7 @@ func (s *Syncer) writeBase(b Base) error {
 		return fmt.Errorf("write the base: %w", err)
 	}
 	s.mu.Lock()
-	s.base, s.attached = b, !b.Snapshot.IsZero()
+	s.base, s.attached, s.basedAt = b, !b.Snapshot.IsZero(), time.Now()
 	s.mu.Unlock()
 	return nil
 }

@@ -33,7 +33,7 @@ func (s *Syncer) push(ctx context.Context, head line.Folder) error {
 		}
 		e := s.queue.entries[0]
 		s.mu.Unlock()
-		if e.epoch < head.Epoch { // it has come since
+		if s.undecided(e, head) { // it has come since
 			if err := s.decide(ctx, head); err != nil {
 				return err
 			}

@@ -61,6 +61,8 @@ func (s *Syncer) nextTry() time.Duration {
 		return s.after(s.failures)
 	case s.status.Waiting > 0:
 		return s.o.Interval
+	case s.attached && s.base.Number != s.announced:
+		return max(time.Millisecond, announceRest-time.Since(s.basedAt))
 	}
 	return 0
 }
@@ -112,6 +114,9 @@ func (s *Syncer) meet(ctx context.Context) error {
 		if err := s.checkPast(ctx, head); err != nil {
 			return err
 		}
+		if err := s.dropForgotten(ctx, head); err != nil {
+			return err
+		}
 		if err := s.adoptTaken(ctx, head); err != nil {
 			return err
 		}
@@ -138,8 +143,12 @@ func (s *Syncer) meet(ctx context.Context) error {
 	}
 }
 
-// announceInterval is how often a machine tells its base.
-const announceInterval = time.Hour
+// When a machine tells its base: while it changes all the time once in a long
+// while, and when it has come to rest, since then the machine may go away.
+const (
+	announceInterval = time.Hour
+	announceRest     = 10 * time.Second
+)
 
 // announceBase tells the remote which snapshot this machine's next merge needs,
 // so that forgetting spares it. The snapshot is the head's or among its newest
@@ -147,7 +156,8 @@ const announceInterval = time.Hour
 func (s *Syncer) announceBase(ctx context.Context) {
 	s.mu.Lock()
 	b := s.base
-	due := s.attached && b.Number != s.announced && time.Since(s.announcedAt) >= announceInterval
+	due := s.attached && b.Number != s.announced &&
+		(time.Since(s.announcedAt) >= announceInterval || time.Since(s.basedAt) >= announceRest)
 	if due {
 		s.announced, s.announcedAt = b.Number, time.Now()
 	}

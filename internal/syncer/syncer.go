@@ -57,6 +57,7 @@ type Syncer struct {
 
 	announced   uint64    // number of the base that the remote was told last
 	announcedAt time.Time // when
+	basedAt     time.Time // when the base changed last
 
 	displaced   []displaced // moved into staging by us, and not looked after yet
 	absentTried bool        // what this disk could not hold was tried in this run

@@ -134,29 +134,30 @@ func DefaultRules(kind string) versions.Retention {
 // Unattended is a run that nobody watches: the folder's stored rules, or the
 // default of its kind. It thins by time alone, and leaves a folder be that
 // suddenly gained many versions (ErrFlooded): somebody may want to push the good
-// ones out. It returns how many versions were forgotten.
-func Unattended(ctx context.Context, lines *line.Lines, folder line.Folder, loc *time.Location) (int, error) {
+// ones out. The plan that it returns was carried out; an empty one if there was
+// nothing to do.
+func Unattended(ctx context.Context, lines *line.Lines, folder line.Folder, loc *time.Location) (Plan, error) {
 	policy, err := lines.Policy(ctx, folder.ID)
 	if err != nil {
-		return 0, err
+		return Plan{}, err
 	}
 	rules := policy.Rules
 	if !policy.Set {
 		rules = DefaultRules(folder.Kind)
 	}
 	if rules.IsZero() || !rules.ByTime() {
-		return 0, nil
+		return Plan{}, nil
 	}
 	p, err := Decide(ctx, lines, folder, rules, loc)
 	if err != nil || len(p.Forgotten()) == 0 || p.KeepsNothing() {
-		return 0, err
+		return Plan{}, err
 	}
 	received := make([]time.Time, len(p.All))
 	for i, d := range p.All {
 		received[i] = d.Received
 	}
 	if flooded, now, usual := versions.Flooded(received); flooded {
-		return 0, fmt.Errorf("%w: %d in a day, usually %d", ErrFlooded, now, usual)
+		return Plan{}, fmt.Errorf("%w: %d in a day, usually %d", ErrFlooded, now, usual)
 	}
-	return len(p.Forgotten()), p.CarryOut(ctx, lines)
+	return p, p.CarryOut(ctx, lines)
 }
