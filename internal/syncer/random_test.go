@@ -107,12 +107,10 @@ func (p *play) step(o sequence.Op, m *player) (done bool) {
 		}
 	case "restart":
 		m.up()
-		m.machine.stop()
+		m.quit()
 		m.up()
 	case "down": // until something needs it
-		if !m.life.isDead() {
-			m.machine.stop()
-		}
+		m.quit()
 	case "flush":
 		if m.offline {
 			return false

@@ -169,6 +169,18 @@ func (p *player) up() {
 	}
 }
 
+// quit stops the engine, unless it is dead: from here on it comes to no point
+// where it would die, since a stop would wait for the dead.
+func (p *player) quit() {
+	p.life.mu.Lock()
+	p.life.point = ""
+	dead := p.life.dead
+	p.life.mu.Unlock()
+	if !dead {
+		p.machine.stop()
+	}
+}
+
 // bury closes what crashes have left open.
 func (p *player) bury() {
 	for _, d := range p.dead {
@@ -176,10 +188,11 @@ func (p *player) bury() {
 		d.m.end(d.r)
 	}
 	p.dead = nil
+	p.quit()
 	if p.life.isDead() {
 		close(p.life.buried)
+		p.machine.stop()
 	}
-	p.machine.stop()
 }
 
 func copyTree(from, to string) error {
