@@ -2,6 +2,7 @@ package syncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/syncfs/syncfs/internal/reconcile"
@@ -73,15 +74,28 @@ func (s *Syncer) inward(ctx context.Context, h holds, disk, head versions.Entry)
 // the user has let it go, or it was untracked.
 func (s *Syncer) holdOut(ctx context.Context, v view, tip versions.Entry, removed int64, free func(path string) bool) (view, error) {
 	now := s.o.Now()
-	rounds := append(s.rounds.Until(now), reconcile.Round{At: now, Before: tip, After: v.root, Removed: removed})
+	this := reconcile.Round{At: now, Before: tip, After: v.root, Removed: removed}
+	rounds := append(s.rounds.Until(now), this)
 	j, err := rounds.Judge(ctx, s.o.Trees, v.bare, free)
+	if errors.Is(err, versions.ErrCorrupt) && len(rounds) > 1 {
+		// A tree of the last minutes is not to be had any more. That must not
+		// keep everything since from being taken.
+		s.o.Logger.Warn("what was deleted before is not counted", "err", err)
+		rounds = reconcile.Rounds{this}
+		j, err = rounds.Judge(ctx, s.o.Trees, v.bare, free)
+	}
 	if err != nil {
 		// In doubt nothing is deleted elsewhere: it is looked at again.
 		return v, fmt.Errorf("count what was deleted: %w", err)
 	}
+	// The rounds outlive a crash, so the trees that they name must.
+	if err := s.o.Store.Flush(ctx); err != nil {
+		return v, err
+	}
 	if err := s.writeRounds(rounds); err != nil {
 		return v, err
 	}
+	s.o.Hook("counted")
 	if !j.Hold {
 		return v, nil
 	}

@@ -55,6 +55,32 @@ func calm(t *testing.T, w *world, machines ...*machine) {
 	})
 }
 
+// What was counted before a crash names trees: they must be there afterwards, or
+// nothing is captured any more until they are out of the window.
+func TestACrashAfterDeletionsWereCountedKeepsNothingFromBeingTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.machine("a")
+	for i := range 8 {
+		a.write(fmt.Sprint("f", i), fmt.Sprint("content ", i))
+	}
+	a.start().flush()
+	a.stop()
+	for i := range 8 {
+		a.remove(fmt.Sprint("f", i))
+	}
+	a.write("d/new", "of a moment")
+	crashed, reboot := a.crashAt("counted", 1)
+	a.start()
+	eventually(t, "the crash", crashed)
+	a2 := reboot()
+	a2.write("d/new", "and another")
+	a2.start().flush()
+	if !a2.holds("and another") || w.headTree(t, a2)["d/new"] != "and another" {
+		t.Errorf("the line has %v", w.headTree(t, a2))
+	}
+}
+
 func TestAMassDeletionIsHeldWhereItIsMade(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
