@@ -160,17 +160,29 @@ func unmountFuse(mountPoint string, lazy bool) error {
 	return nil
 }
 
+// Connection names the mount's connection as the kernel does; "" when that is
+// not known. EndConnection takes it.
+func (l *Live) Connection() string {
+	_, minor, _ := strings.Cut(l.dev, ":")
+	return minor
+}
+
 // abort ends the connection: every request under way fails at once, and so does
 // every later one.
 func (l *Live) abort() error {
-	_, minor, ok := strings.Cut(l.dev, ":")
-	if !ok {
+	if l.Connection() == "" {
 		return fmt.Errorf("abort the mount of %s: its device is not known: %w", l.o.MountPoint, unix.ENODEV)
 	}
-	if err := os.WriteFile("/sys/fs/fuse/connections/"+minor+"/abort", []byte("1"), 0); err != nil {
+	if err := EndConnection(l.Connection()); err != nil {
 		return fmt.Errorf("abort the mount of %s: %w", l.o.MountPoint, err)
 	}
 	return nil
+}
+
+// EndConnection ends a connection that may be another process's: whoever waits
+// for an answer through it gets an error at once.
+func EndConnection(name string) error {
+	return os.WriteFile("/sys/fs/fuse/connections/"+name+"/abort", []byte("1"), 0)
 }
 
 // CleanStale takes a mount of ours off mountPoint whose process is gone

@@ -82,6 +82,7 @@ func (e *env) agentOptions() (agent.Options, error) {
 		Dirs:          dirs,
 		Exe:           []string{e.exe, applyCommand},
 		Command:       e.scheduled,
+		GuardExe:      []string{e.exe, guardCommand},
 		NoPassthrough: !c.Mount.Passthrough || e.getenv("SYNCFS_NO_PASSTHROUGH") != "",
 		AllowOther:    allowOther(c.Mount.AllowOther),
 		SpoolLimit:    int64(c.Spool.Limit),

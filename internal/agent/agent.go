@@ -26,7 +26,10 @@ import (
 type Options struct {
 	Dirs config.Dirs
 	Exe  []string // command line of the applier child, such as [/usr/bin/syncfs, applier]
-	Only []string // names of the folders to serve; nil: all
+	// GuardExe is the command line of the process that calls Guard; nil: there is
+	// none.
+	GuardExe []string
+	Only     []string // names of the folders to serve; nil: all
 	// Command runs one command line of this program, away from every mount, and
 	// ends it with ctx; nil: nothing is repeated.
 	Command func(ctx context.Context, args []string) Outcome
@@ -54,6 +57,7 @@ type Options struct {
 type Agent struct {
 	o     Options
 	log   *slog.Logger
+	lock  *homeLock
 	repo  *Repository
 	store *store.Store
 	lines *line.Lines
@@ -121,6 +125,8 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
+	a.lock = lock
+	defer startGuard(o.GuardExe, a.log)()
 	// Nothing of the agent may stand below one of its own mounts.
 	if err := os.Chdir(string(filepath.Separator)); err != nil {
 		return err

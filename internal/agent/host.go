@@ -219,6 +219,9 @@ func (h *host) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := h.a.lock.serves(connectionOf(m)); err != nil {
+		h.a.log.Warn("the lock does not name a mount", "folder", h.folder.Name, "err", err)
+	}
 	late.set(m)
 	closing = func() { h.leave(m, root) }
 	h.mu.Lock()
@@ -242,6 +245,9 @@ func (h *host) leave(m mounting, root *disk.Root) {
 		defer close(gone)
 		syncer.KeepTime(root, m.Wait)
 		root.Close()
+		if err := h.a.lock.served(connectionOf(m)); err != nil {
+			h.a.log.Warn("the lock names a mount that has ended", "folder", h.folder.Name, "err", err)
+		}
 	})
 	timer := time.NewTimer(lingerTime)
 	defer timer.Stop()

@@ -5,6 +5,7 @@ package syncer_test
 import (
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -240,6 +241,8 @@ func (p *play) together() {
 			return
 		}
 		if time.Now().After(end) {
+			stacks := make([]byte, 1<<20)
+			p.t.Logf("%s", stacks[:runtime.Stack(stacks, true)])
 			p.t.Fatalf("the machines do not come together:\n%s", why)
 		}
 	}
