@@ -51,7 +51,7 @@ A name alone, such as report.docx, that is in no folder here is looked for in
 all folders of the repository, also among what was deleted; of several files the
 one that changed last is taken, and all are named.
 
---include and --exclude are patterns of gitignore. A restore that was interrupted
+--include and --exclude are patterns of gitignore. A restore that was cut short
 and is called again takes what stands already as it is. --verify reads what was
 restored and compares it, byte by byte (exit code 6 where it differs).
 
