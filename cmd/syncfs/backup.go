@@ -16,7 +16,10 @@ import (
 
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/backup"
+	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/config"
+	"github.com/syncfs/syncfs/internal/oplog"
+	"github.com/syncfs/syncfs/versions"
 )
 
 type backupOptions struct {
@@ -139,7 +142,7 @@ func runBackup(ctx context.Context, e *env, o backupOptions, args []string) erro
 		}
 		if o.stdin {
 			base.Name = o.folderName(base.Host, o.stdinName)
-			return e.backUp(ctx, base, o.stdinName, func(b backup.Options) (backup.Report, error) {
+			return e.backUp(ctx, r, base, o.stdinName, func(b backup.Options) (backup.Report, error) {
 				return backup.TakeStream(ctx, b, o.stdinName, e.stdin)
 			})
 		}
@@ -150,7 +153,7 @@ func runBackup(ctx context.Context, e *env, o backupOptions, args []string) erro
 			if o.dryRun {
 				err = e.rehearseBackup(ctx, one)
 			} else {
-				err = e.backUp(ctx, one, path, func(b backup.Options) (backup.Report, error) { return backup.Take(ctx, b) })
+				err = e.backUp(ctx, r, one, path, func(b backup.Options) (backup.Report, error) { return backup.Take(ctx, b) })
 			}
 			errs = append(errs, err)
 			if ctx.Err() != nil {
@@ -235,24 +238,41 @@ func readExcludes(files []string) ([]string, error) {
 
 const maxExcludeFile = 1 << 20
 
-// backUp runs one backup and tells of it.
-func (e *env) backUp(ctx context.Context, b backup.Options, what string, run func(backup.Options) (backup.Report, error)) error {
+// backUp runs one backup, tells of it, and leaves a record.
+func (e *env) backUp(ctx context.Context, r *agent.Repository, b backup.Options, what string, run func(backup.Options) (backup.Report, error)) error {
 	begun := e.now()
 	bar := e.newProgress()
 	b.Progress = backupProgress(bar, b.Name)
 	rep, err := run(b)
 	bar.done()
-	seconds := e.now().Sub(begun).Seconds()
-	if errors.Is(err, backup.ErrNothing) {
-		return hinted(coded(exitPartial, err), "nothing was saved; patterns are those of gitignore, such as '*.docx'")
+	err = e.outcome(rep, err, what, e.now().Sub(begun).Seconds())
+	e.record(ctx, r, oplog.Operation{
+		What: oplog.Backup, Folder: b.Name, Path: what, Instant: shownInstant(rep.Instant), Files: rep.ReadFiles, Bytes: rep.ReadBytes,
+	}, begun, err)
+	return err
+}
+
+func shownInstant(i versions.Instant) string {
+	if i.IsZero() {
+		return ""
 	}
+	return i.String()
+}
+
+// outcome tells how a backup went; the error is what its exit code says.
+func (e *env) outcome(rep backup.Report, err error, what string, seconds float64) error {
 	for _, p := range rep.Problems {
 		e.note("%s: %v", clean(p.Path), p.Err)
 	}
 	for _, p := range rep.Notes {
 		e.detail("%s: %v", clean(p.Path), p.Err)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, backup.ErrNothing):
+		return hinted(coded(exitPartial, err), "nothing was saved; patterns are those of gitignore, such as '*.docx'")
+	case errors.Is(err, blob.ErrOffline):
+		return hinted(err, "nothing was saved yet; called again, it goes on where it was")
+	case err != nil:
 		return err
 	}
 	e.saved(rep, what, seconds)

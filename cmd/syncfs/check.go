@@ -9,6 +9,7 @@ import (
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/oplog"
 	"github.com/syncfs/syncfs/internal/store"
 	"github.com/syncfs/syncfs/versions"
 )
@@ -35,12 +36,16 @@ read.`,
 }
 
 func runCheck(ctx context.Context, e *env, o checkOptions) error {
-	return e.withReader(ctx, func(r *agent.Reader) error {
+	return e.withReader(ctx, func(r *agent.Reader) (err error) {
 		c := &checker{e: e, r: r, bar: e.newProgress(), trees: map[chunk.ID]bool{}}
+		begun := e.now()
+		defer func() {
+			e.record(ctx, r.Repository(), oplog.Operation{What: oplog.Check, Files: c.files}, begun, err)
+		}()
 		if err := r.Store().Refresh(ctx); err != nil {
 			return err
 		}
-		err := r.Store().Check(ctx, o.readData, func(done, total int64) { c.bar.count("checking the store", done, total) },
+		err = r.Store().Check(ctx, o.readData, func(done, total int64) { c.bar.count("checking the store", done, total) },
 			func(p store.Problem) { c.problem(p.Blob, chunkText(p.Chunk), p.Err) })
 		if err == nil {
 			err = c.folders(ctx)

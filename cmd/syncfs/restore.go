@@ -17,6 +17,7 @@ import (
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/backup"
 	"github.com/syncfs/syncfs/internal/disk"
+	"github.com/syncfs/syncfs/internal/oplog"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -98,31 +99,42 @@ func runRestore(ctx context.Context, e *env, o restoreOptions, arg string) error
 		if o.dryRun {
 			return e.rehearse(ctx, r, s, dir, o, pick)
 		}
-		done, err := e.restoreTo(ctx, r, s, dir, o, pick)
+		return e.bringBack(ctx, r, s, dir, o, pick)
+	})
+}
+
+// bringBack restores, tells of it, and leaves a record.
+func (e *env) bringBack(ctx context.Context, r *agent.Reader, s seen, dir string, o restoreOptions, pick *pick) (err error) {
+	var done disk.RestoreReport
+	begun := e.now()
+	defer func() {
+		e.record(ctx, r.Repository(), oplog.Operation{
+			What: oplog.Restore, Folder: s.label(), Path: dir, Instant: s.Snapshot.Instant.String(), Files: done.Files, Bytes: done.Bytes,
+		}, begun, err)
+	}()
+	if done, err = e.restoreTo(ctx, r, s, dir, o, pick); err != nil {
+		return err
+	}
+	if o.force && len(done.Refused) > 0 {
+		if err := e.moveAside(dir, done.Refused); err != nil {
+			return err
+		}
+		again, err := e.restoreTo(ctx, r, s, dir, o, pick)
 		if err != nil {
 			return err
 		}
-		if o.force && len(done.Refused) > 0 {
-			if err := e.moveAside(dir, done.Refused); err != nil {
-				return err
-			}
-			again, err := e.restoreTo(ctx, r, s, dir, o, pick)
-			if err != nil {
-				return err
-			}
-			// What the first pass has made is not there "already".
-			again.Files, again.Dirs, again.Bytes = again.Files+done.Files, again.Dirs+done.Dirs, again.Bytes+done.Bytes
-			again.Same -= done.Files
-			done = again
+		// What the first pass has made is not there "already".
+		again.Files, again.Dirs, again.Bytes = again.Files+done.Files, again.Dirs+done.Dirs, again.Bytes+done.Bytes
+		again.Same -= done.Files
+		done = again
+	}
+	var wrong []string
+	if o.verify {
+		if wrong, err = e.verifyRestored(ctx, r, s, dir, pick, done); err != nil {
+			return err
 		}
-		var wrong []string
-		if o.verify {
-			if wrong, err = e.verifyRestored(ctx, r, s, dir, pick, done); err != nil {
-				return err
-			}
-		}
-		return e.restored(s, dir, done, o.verify, wrong)
-	})
+	}
+	return e.restored(s, dir, done, o.verify, wrong)
 }
 
 // destination is the directory that is written into.

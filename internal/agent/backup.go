@@ -9,6 +9,9 @@ import (
 // BackupDir is what the backups of a HOME remember.
 func BackupDir(d config.Dirs) string { return filepath.Join(d.State, "backup") }
 
+// OperationsDir is where records of what was done wait for the remote.
+func OperationsDir(d config.Dirs) string { return filepath.Join(d.State, "operations") }
+
 // ChunkCacheDir is the cache that all processes of a HOME share.
 func ChunkCacheDir(d config.Dirs) string { return chunkCacheDir(d) }
 

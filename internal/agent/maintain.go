@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/syncfs/syncfs/internal/oplog"
 	"github.com/syncfs/syncfs/internal/syncer"
 )
 
@@ -21,6 +22,9 @@ const (
 	manyIndexChunks = 1 << 16
 	foldAge         = time.Hour // by the remote's clock; less where maintenance is more frequent
 )
+
+// operationsKept is how long the records of what was done are kept.
+const operationsKept = 400 * 24 * time.Hour
 
 // maintain forgets versions by the rules of their folders, and merges what many
 // small rounds leave on the remote: index blobs into runs, snapshot records into
@@ -74,6 +78,9 @@ func (a *Agent) tidy(ctx context.Context, seen map[string]foldedTo) error {
 			return err
 		}
 		a.log.Info("index blobs were merged", "blobs", blobs)
+	}
+	if err := oplog.Forget(ctx, a.repo.Remote, a.o.Now().Add(-operationsKept)); err != nil {
+		return err
 	}
 	heads, err := a.lines.Folders(ctx)
 	for _, head := range heads { // also beside a damaged one

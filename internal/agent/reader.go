@@ -152,6 +152,9 @@ func (c *readChunks) Get(ctx context.Context, kind chunk.Kind, id chunk.ID) ([]b
 	return data, err
 }
 
+// Repository is the connection that this reader works with; it ends with it.
+func (r *Reader) Repository() *Repository { return r.repo }
+
 // Trees reads listings.
 func (r *Reader) Trees() *versions.Trees { return r.trees }
 

@@ -55,11 +55,12 @@ const (
 
 // ParseEvery reads a duration, such as 60m, or a cron expression.
 func ParseEvery(every string) (next func(after time.Time) time.Time, err error) {
-	if d, err := time.ParseDuration(every); err == nil {
-		if d < shortest {
+	var d config.Duration
+	if d.Set(every) == nil {
+		if time.Duration(d) < shortest {
 			return nil, fmt.Errorf("--every %s: at most once a minute", every)
 		}
-		return func(after time.Time) time.Time { return after.Add(d) }, nil
+		return func(after time.Time) time.Time { return after.Add(time.Duration(d)) }, nil
 	}
 	s, err := cron.ParseStandard(every)
 	if err != nil {

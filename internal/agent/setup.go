@@ -190,7 +190,7 @@ func Disconnect(ctx context.Context, dirs config.Dirs, force bool) error {
 	}
 	var errs []error
 	for _, path := range []string{
-		foldersFile(dirs), schedulesFile(dirs), BackupDir(dirs), identityFile(dirs), keyringDir(dirs), databaseDir(dirs),
+		foldersFile(dirs), schedulesFile(dirs), BackupDir(dirs), OperationsDir(dirs), identityFile(dirs), keyringDir(dirs), databaseDir(dirs),
 		folderDir(dirs, ""), spoolDir(dirs), queueDir(dirs, ""), chunkCacheDir(dirs),
 	} {
 		errs = append(errs, os.RemoveAll(path))

@@ -37,6 +37,7 @@ var mayOpenPaths = []struct{ where, why string }{
 	{"internal/folder/watch_other.go", "where this is built nothing is mounted"},
 	{"internal/login", "another process than the agent"},
 	{"internal/meta", "its own database"},
+	{"internal/oplog", "its own state"},
 	{"internal/store", "its own spool and cache"},
 	{"internal/syncer", "its own state: base, queue, journal"},
 }
