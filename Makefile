@@ -10,11 +10,28 @@ FUZZTIME ?= 30s
 # How many random sequences of machines that sync a soak goes through.
 SEQUENCES ?= 20000
 
-.PHONY: build run test race fuzz soak bench check lint fmt cross clean
+# Where `make install` puts things; DESTDIR stands before it.
+PREFIX ?= /usr/local
+
+.PHONY: build run install deb release test race fuzz soak bench check lint fmt cross clean
 
 build:
 	@scripts/deps.sh build
 	CGO_ENABLED=0 go build -trimpath -o bin/syncfs ./cmd/syncfs
+
+# The program, its unit, manual pages, completions and the helper of mount(8).
+install: build
+	PREFIX=$(PREFIX) scripts/install.sh bin/syncfs $(DESTDIR)
+
+# A Debian package in dist/. VERSION names it; else git does.
+deb:
+	@scripts/deps.sh deb
+	scripts/deb.sh
+
+# Static programs and packages for amd64 and arm64 in dist/, with checksums.
+release:
+	@scripts/deps.sh deb
+	scripts/release.sh
 
 # A repository on this machine, and ~/Sync mounted. `bin/syncfs stop` ends it.
 run: build
@@ -59,4 +76,4 @@ fmt:
 	gofmt -s -w $$(git ls-files '*.go')
 
 clean:
-	rm -rf bin .tools
+	rm -rf bin dist .tools

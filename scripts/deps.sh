@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Install what a target needs and this machine lacks: scripts/deps.sh build|run|test|bench
+# Install what a target needs and this machine lacks: scripts/deps.sh build|run|deb|test|bench
 #
 # On Debian and its relatives by apt-get, as root or through sudo. Elsewhere it
 # only says what is missing.
@@ -88,6 +88,12 @@ build) ;;
 run)
 	want fusermount3 fuse3
 	;;
+deb)
+	want dpkg-deb dpkg
+	want lintian lintian
+	want gzip gzip
+	want git git
+	;;
 test | bench)
 	want fusermount3 fuse3
 	want getfattr attr
@@ -112,10 +118,13 @@ test | bench)
 	want bzip2 bzip2
 	want xz xz-utils
 	want gcc gcc # for -race
+	want dockerd docker.io
+	want debootstrap debootstrap
+	want dpkg-deb dpkg
 	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 	;;
 *)
-	echo "deps: build, run, test or bench, not $1" >&2
+	echo "deps: build, run, deb, test or bench, not $1" >&2
 	exit 1
 	;;
 esac

@@ -92,6 +92,7 @@ func (e *env) agentOptions() (agent.Options, error) {
 		Settle:        time.Duration(c.Sync.Settle),
 		CommitEvery:   time.Duration(c.Sync.CommitEvery),
 		Limits:        agent.Limits{Upload: int64(c.Limit.Upload), Download: int64(c.Limit.Download)},
+		Secrets:       e.unlockSecrets(dirs, c.Unlock),
 		Version:       buildInfo().Version,
 		Logger:        slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: level})),
 		Now:           e.now,

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/syncfs/syncfs/internal/agent"
@@ -25,9 +26,9 @@ type background struct {
 	begin int64 // where its part of the log begins
 }
 
-// spawn starts this program in a session of its own, with no terminal, at /,
-// with its stderr in a log, and without the secrets of the environment.
-func (e *env) spawn(dirs config.Dirs, logName string, args ...string) (*background, error) {
+// spawn starts this program with no terminal, at /, with its stderr in a log, and
+// without the secrets of the environment.
+func (e *env) spawn(dirs config.Dirs, logName string, session *syscall.SysProcAttr, args ...string) (*background, error) {
 	if err := os.MkdirAll(dirs.State, 0o700); err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func (e *env) spawn(dirs config.Dirs, logName string, args ...string) (*backgrou
 	b.cmd.Dir = string(filepath.Separator)
 	b.cmd.Env = withoutSecrets(os.Environ())
 	b.cmd.Stderr = log
-	b.cmd.SysProcAttr = ownSession()
+	b.cmd.SysProcAttr = session
 	if b.out, err = b.cmd.StdoutPipe(); err != nil {
 		return nil, err
 	}
@@ -141,6 +142,9 @@ func (b *background) logged() []byte {
 // agentLog is where the background agent writes what happens.
 const agentLog = "agent.log"
 
+// askedTime is how long a keyring that asks its user is waited for.
+const askedTime = 30 * time.Second
+
 // startAgent starts the agent in the background and returns when it answers.
 func (e *env) startAgent(ctx context.Context, dirs config.Dirs) error {
 	// Where it starts at login its manager starts it: that one starts it again
@@ -155,7 +159,7 @@ func (e *env) startAgent(ctx context.Context, dirs config.Dirs) error {
 	if err := trimLog(filepath.Join(dirs.State, agentLog)); err != nil {
 		return err
 	}
-	b, err := e.spawn(dirs, agentLog, "agent")
+	b, err := e.spawn(dirs, agentLog, ownSession(), "agent")
 	if err != nil {
 		return err
 	}
@@ -165,6 +169,7 @@ func (e *env) startAgent(ctx context.Context, dirs config.Dirs) error {
 		_, _ = io.Copy(io.Discard, b.out)
 		close(ended)
 	}()
+	patience := time.Now().Add(askedTime)
 	pause := time.NewTicker(10 * time.Millisecond)
 	defer pause.Stop()
 	for {
@@ -183,7 +188,11 @@ func (e *env) startAgent(ctx context.Context, dirs config.Dirs) error {
 		if err != nil {
 			return err
 		}
+		s, err := c.Status(ctx)
 		c.Close()
+		if err != nil || s.Locked && s.Error == "" && time.Now().Before(patience) {
+			continue // it looks for the passphrase, or has just found it
+		}
 		e.say("started the agent in the background (pid %d, log %s)", b.cmd.Process.Pid, b.log)
 		return b.cmd.Process.Release()
 	}

@@ -107,6 +107,8 @@ func byKind(err error) (code int, hint string) {
 		return exitBusy, "`syncfs stop` ends it"
 	case is(agent.ErrBusy, remote.ErrBusy, store.ErrInUse):
 		return exitBusy, ""
+	case is(agent.ErrLocked):
+		return exitWrongKey, "`syncfs unlock` asks for the passphrase"
 	case is(agent.ErrPaused):
 		return exitFailed, "`syncfs resume` lets it go on"
 	case is(agent.ErrTimeout):

@@ -24,7 +24,8 @@ by removing its key.`,
 		Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeyListCommand(e), newKeyAddCommand(e), newKeyRemoveCommand(e), newKeyPasswdCommand(e))
+	cmd.AddCommand(newKeyListCommand(e), newKeyAddCommand(e), newKeyRemoveCommand(e), newKeyPasswdCommand(e),
+		newKeyProtectCommand(e), newKeyUnprotectCommand(e))
 	return cmd
 }
 

@@ -26,6 +26,9 @@ func (l *limitFlags) add(flags *pflag.FlagSet, prefix string) {
 
 // over are the limits that l says, and else those of was.
 func (l *limitFlags) over(was agent.Limits) (limits agent.Limits, said bool) {
+	if l.flags == nil { // a command without them
+		return was, false
+	}
 	up, down := l.flags.Changed(l.prefix+"upload"), l.flags.Changed(l.prefix+"download")
 	if up {
 		was.Upload = int64(l.upload)

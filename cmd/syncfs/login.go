@@ -181,3 +181,20 @@ func (e *env) login() (*login.Login, error) {
 	}
 	return login.New(login.Options{Exe: exe, Getenv: e.getenv})
 }
+
+// unitCommand prints the unit, for packages.
+const unitCommand = "__unit"
+
+func newUnitCommand(e *env) *cobra.Command {
+	return &cobra.Command{
+		Use:     unitCommand + " PROGRAM",
+		Short:   "Print the unit of the user's systemd",
+		Hidden:  true,
+		Example: `  syncfs __unit /usr/bin/syncfs`,
+		Args:    exactArgs("PROGRAM"),
+		RunE: runE(func(_ context.Context, args []string) error {
+			_, err := fmt.Fprint(e.stdout, login.Unit(args[0], nil))
+			return err
+		}),
+	}
+}

@@ -18,7 +18,7 @@ func main() {
 	if err != nil {
 		exe = os.Args[0]
 	}
-	os.Exit(run(ctx, os.Args[1:], &env{
+	os.Exit(run(ctx, commandLine(os.Args), &env{
 		stdin:  os.Stdin,
 		stdout: os.Stdout,
 		stderr: os.Stderr,

@@ -17,6 +17,7 @@ type mountOptions struct {
 	atFlag
 	all    bool
 	detach bool
+	alone  bool // begin a session once it is mounted
 	limits limitFlags
 }
 
@@ -40,10 +41,15 @@ directory.`,
 	}
 	o.add(cmd.Flags())
 	cmd.Flags().BoolVarP(&o.detach, "detach", "d", false, "return once it is mounted")
+	cmd.Flags().BoolVar(&o.alone, ownSessionFlag, false, "begin a session of its own once it is mounted")
+	_ = cmd.Flags().MarkHidden(ownSessionFlag) // it is there
 	o.limits.add(cmd.Flags(), "limit-")
 	cmd.Flags().BoolVar(&o.all, "all", false, "mount all folders of this machine")
 	return cmd
 }
+
+// ownSessionFlag is how a mount in the background is told to outlive a terminal.
+const ownSessionFlag = "own-session"
 
 func runMount(ctx context.Context, e *env, o mountOptions, args []string) error {
 	switch {
@@ -177,7 +183,9 @@ func mountReadOnly(ctx context.Context, e *env, o mountOptions, name, dir string
 		at = &w
 	}
 	if o.detach {
-		args := []string{"mount", name, path}
+		// Until it is mounted it is of our process group: where autofs waits for
+		// this very mount, all others would wait with it.
+		args := []string{"mount", name, path, "--" + ownSessionFlag}
 		if at != nil {
 			// Said as this process understands it: the other one may differ in time.
 			args = append(args, "--at", fixed(*at))
@@ -185,7 +193,7 @@ func mountReadOnly(ctx context.Context, e *env, o mountOptions, name, dir string
 		if limits, said := o.limits.over(agent.Limits{}); said {
 			args = append(args, "--limit-download", config.Rate(limits.Download).String())
 		}
-		b, err := e.spawn(dirs, "mount.log", args...)
+		b, err := e.spawn(dirs, "mount.log", nil, args...)
 		if err != nil {
 			return err
 		}
@@ -204,7 +212,14 @@ func mountReadOnly(ctx context.Context, e *env, o mountOptions, name, dir string
 	return endedByUser(ctx, agent.MountReadOnly(ctx, agent.ReadOnlyOptions{
 		Dirs: dirs, Folder: name, Dir: path, At: at, Logger: e.logger(),
 		AllowOther: allowOther(c.Mount.AllowOther), Limits: limits,
-		Ready: func() { fmt.Fprintf(e.stdout, "%s is mounted read-only at %s; Ctrl-C unmounts\n", name, path) },
+		Ready: func() {
+			if o.alone {
+				if err := beginSession(); err != nil {
+					e.note("begin a session: %v", err)
+				}
+			}
+			fmt.Fprintf(e.stdout, "%s is mounted read-only at %s; Ctrl-C unmounts\n", name, path)
+		},
 	}))
 }
 

@@ -55,12 +55,12 @@ func newRootCommand(e *env) *cobra.Command {
 	add("start", newUpCommand(e), newServeCommand(e), newInitCommand(e), newConnectCommand(e), newDisconnectCommand(e), newLoginCommand(e))
 	add("folders", newAddCommand(e), newGetCommand(e), newFoldersCommand(e), newStatusCommand(e), newFlushCommand(e),
 		newConfirmCommand(e), newUndoCommand(e), newConflictsCommand(e), newPauseCommand(e), newResumeCommand(e),
-		newLimitCommand(e), newMountCommand(e), newUmountCommand(e),
+		newLimitCommand(e), newMountCommand(e), newUmountCommand(e), newUnlockCommand(e),
 		newPinCommand(e), newUnpinCommand(e), newEvictCommand(e),
 		newIgnoredCommand(e), newUntrackCommand(e), newRemoveCommand(e), newStopCommand(e), newLogCommand(e), newEventsCommand(e))
 	add("past", newBackupCommand(e), newScheduleCommand(e), newReportCommand(e), newVersionsCommand(e), newLsCommand(e), newCatCommand(e), newFindCommand(e), newDiffCommand(e), newRestoreCommand(e))
 	add("store", newForgetCommand(e), newRetentionCommand(e), newPruneCommand(e), newCheckCommand(e), newStatsCommand(e), newKeyCommand(e), newRemoteCommand(e))
-	add("", newAgentCommand(e), newApplyCommand(e), newGuardCommand(e), newCompletionCommand(e), newVersionCommand(e))
+	add("", newAgentCommand(e), newApplyCommand(e), newGuardCommand(e), newUnitCommand(e), newMountHelperCommand(e), newCompletionCommand(e), newManCommand(e), newVersionCommand(e))
 	return root
 }
 

@@ -51,6 +51,9 @@ func runStatus(ctx context.Context, e *env) error {
 // statusCode is the exit code of a state.
 func statusCode(s agent.Status) int {
 	code := exitOK
+	if s.Locked {
+		return exitPartial
+	}
 	if !s.Online {
 		code = exitOffline
 	}
@@ -79,10 +82,21 @@ func silently(code int) error {
 func (e *env) printStatus(s agent.Status) error {
 	t := e.newTable()
 	for _, f := range s.Folders {
+		if s.Locked {
+			t.row(f.Name, e.paint(f.State), "a plain directory until it is unlocked", f.Path)
+			continue
+		}
 		t.row(f.Name, e.paint(f.State), stateText(f, e.loc), "last version "+newest(f.FolderInfo, e.now()), where(f.FolderInfo))
 	}
 	if err := t.flush(); err != nil {
 		return err
+	}
+	if s.Locked {
+		fmt.Fprintln(e.stdout, "  locked: `syncfs unlock` asks for the passphrase and opens everything")
+		if s.Error != "" {
+			e.say("  %s", clean(s.Error))
+		}
+		return nil
 	}
 	if len(s.Folders) == 0 {
 		fmt.Fprintln(e.stdout, "no folders yet: `syncfs add DIR` makes a directory one")
@@ -180,7 +194,7 @@ func (e *env) paint(s agent.State) painted {
 	switch s {
 	case agent.StateSafe:
 		colour = "32"
-	case agent.StateProblem, agent.StateUnprotected, agent.StateStopped, agent.StateHeld:
+	case agent.StateProblem, agent.StateUnprotected, agent.StateStopped, agent.StateHeld, agent.StateLocked:
 		colour = "31"
 	}
 	return painted("\x1b[" + colour + "m" + string(s) + "\x1b[0m")

@@ -135,6 +135,9 @@ func (s supervisor) look(ctx context.Context) {
 
 // settled tells whether every folder can be used, or cannot for a reason.
 func settled(st agent.Status) bool {
+	if st.Locked {
+		return st.Error != ""
+	}
 	for _, f := range st.Folders {
 		if f.Error == "" && f.State == agent.StateStarting && !f.Mounted {
 			return false
@@ -145,6 +148,9 @@ func settled(st agent.Status) bool {
 
 // oneLine is what `systemctl status` shows.
 func oneLine(st agent.Status) string {
+	if st.Locked {
+		return "locked: `syncfs unlock` opens it"
+	}
 	states := map[agent.State]int{}
 	for _, f := range st.Folders {
 		states[f.State]++

@@ -13,9 +13,14 @@ import (
 type build struct {
 	Version  string `json:"version"`
 	Revision string `json:"revision,omitempty"`
+	Time     string `json:"time,omitempty"` // of the revision
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 }
+
+// version is set by the linker for packages and releases; "": as Go saw the
+// source.
+var version string
 
 func buildInfo() build {
 	b := build{Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
@@ -23,13 +28,19 @@ func buildInfo() build {
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
-	b.Version = info.Main.Version
+	b.Version = version
+	if b.Version == "" {
+		b.Version = info.Main.Version
+	}
 	if b.Version == "" || b.Version == "(devel)" {
 		b.Version = "devel"
 	}
 	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
+		switch s.Key {
+		case "vcs.revision":
 			b.Revision = s.Value
+		case "vcs.time":
+			b.Time = s.Value
 		}
 	}
 	return b

@@ -45,6 +45,10 @@ type Options struct {
 	Settle        time.Duration // how long a file rests before it is captured; 0: one second
 	MaintainEvery time.Duration // how often the remote is put in order; 0: every hour
 
+	// Secrets are asked, in this order, for the passphrase that protects this
+	// machine's key, where one does.
+	Secrets []Secret
+
 	Version string       // told in Status
 	Ready   func(Status) // called once, when every folder is being served; may be nil
 	Logger  *slog.Logger // nil: discard
@@ -69,6 +73,7 @@ type Agent struct {
 
 	trees    *versions.Trees
 	contents *versions.Contents
+	identity string // of this machine; opens the repository
 
 	work      errgroup.Group // everything that runs; waited for by Run
 	lingering sync.WaitGroup // mounts that were taken away and are still used; nobody waits
@@ -131,6 +136,12 @@ func Run(ctx context.Context, o Options) error {
 	if err := os.Chdir(string(filepath.Separator)); err != nil {
 		return err
 	}
+	if err := a.unlock(ctx); err != nil {
+		if errors.Is(err, ErrStopped) {
+			return nil
+		}
+		return err
+	}
 	if err := a.open(ctx); err != nil {
 		return err
 	}
@@ -140,7 +151,7 @@ func Run(ctx context.Context, o Options) error {
 
 // open opens everything that is not a folder.
 func (a *Agent) open(ctx context.Context) (err error) {
-	if a.repo, err = OpenRepository(ctx, a.o.Dirs, a.log); err != nil {
+	if a.repo, err = openRepository(ctx, a.o.Dirs, a.identity, a.log); err != nil {
 		return err
 	}
 	defer func() {
@@ -158,7 +169,8 @@ func (a *Agent) open(ctx context.Context) (err error) {
 		a.store, err = store.Open(ctx, a.repo.Remote, a.repo.Keys, store.Options{
 			SpoolDir: spoolDir(a.o.Dirs), SpoolLimit: a.o.SpoolLimit,
 			CacheDir: chunkCacheDir(a.o.Dirs), CacheLimit: a.o.CacheLimit,
-			OpenWithin: indexTime,
+			// Whatever is wrong with the remote, the user's folder is mounted.
+			OpenAnyway: true,
 			Logger:     a.log, Now: a.o.Now,
 		})
 		return err
@@ -179,10 +191,6 @@ func (a *Agent) open(ctx context.Context) (err error) {
 	a.contents = versions.NewContents(chunks, a.repo.Keys.GearSecret())
 	return nil
 }
-
-// indexTime is how long the agent waits for the remote's index at its start:
-// whatever is wrong with the remote, the user's folders are mounted.
-const indexTime = 5 * time.Second
 
 // freeTime is how long the agent waits for a command that reads: most have
 // ended by then.

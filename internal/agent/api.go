@@ -72,6 +72,7 @@ const (
 	StateHeld        State = "held"        // deletions wait for the user's word: see Holds; all else goes on
 	StateStarting    State = "starting"    // being scanned or fetched
 	StatePaused      State = "paused"      // nothing is sent or applied: see PausedUntil
+	StateLocked      State = "locked"      // a passphrase is needed before anything can be read: a plain directory till then
 	StateStopped     State = "stopped"     // registered, but not served just now: see Error
 )
 
@@ -126,6 +127,7 @@ type Status struct {
 	Version    string         `json:"version,omitempty"`
 	Repository string         `json:"repository"` // its id
 	URL        string         `json:"url"`
+	Locked     bool           `json:"locked,omitempty"` // a passphrase is needed, and nothing is served; without Error it is being looked for
 	Online     bool           `json:"online"`
 	Error      string         `json:"error,omitempty"` // why it is not online
 	SpoolBytes int64          `json:"spool_bytes"`

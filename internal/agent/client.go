@@ -111,6 +111,31 @@ func (c *Client) Operations(ctx context.Context, limit int) ([]Operation, error)
 	return list, c.get(ctx, "operations", url.Values{"limit": {strconv.Itoa(limit)}}, &list)
 }
 
+// Unlock gives a locked agent the passphrase, and returns when it serves.
+// seal.ErrAuth for a wrong one; unlocked already is fine.
+func (c *Client) Unlock(ctx context.Context, passphrase string) error {
+	if err := c.post(ctx, "unlock", unlockRequest{Passphrase: passphrase}, nil, nil); err != nil {
+		return err
+	}
+	// It opens its databases now, and listens again after that.
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		st, err := c.Status(ctx)
+		if err == nil && !st.Locked {
+			return nil
+		}
+		if lock, lerr := takeLock(lockFile(c.dirs)); lerr == nil {
+			return errors.Join(errors.New("the agent has ended"), lock.Close())
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
 // Stop ends the agent; it returns when it has gone.
 func (c *Client) Stop(ctx context.Context) error {
 	if err := c.post(ctx, "stop", struct{}{}, nil, nil); err != nil {

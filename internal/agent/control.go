@@ -96,6 +96,8 @@ func (a *Agent) newControl() *control {
 	mux.Handle("POST /v1/forgotten", long(func(_ context.Context, r forgottenRequest, _ func(Progress)) (any, error) {
 		return nil, a.forgotten(r)
 	}))
+	mux.Handle("GET /v1/identity", answer(func(context.Context, *http.Request) (any, error) { return a.identity, nil }))
+	mux.Handle("POST /v1/unlock", long(func(context.Context, unlockRequest, func(Progress)) (any, error) { return nil, nil })) // it is
 	mux.Handle("POST /v1/stop", answer(func(context.Context, *http.Request) (any, error) {
 		a.stop()
 		return nil, nil

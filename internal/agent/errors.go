@@ -32,6 +32,7 @@ var (
 	ErrStopped      = errors.New("the agent has stopped")
 	ErrNoRule       = syncer.ErrNoRule
 	ErrOffline      = blob.ErrOffline
+	ErrLocked       = errors.New("a passphrase protects this machine's key, and it is not unlocked")
 )
 
 // codes is the one table of error classes on the control socket. The first that
@@ -48,6 +49,7 @@ func codes() []struct {
 		{"running", ErrRunning},
 		{"stopped", ErrStopped},
 		{"paused", ErrPaused},
+		{"locked", ErrLocked},
 		{"connected", ErrConnected},
 		{"not-connected", ErrNotConnected},
 		{"outside", ErrOutside},

@@ -16,6 +16,7 @@ import (
 // files that cannot be rebuilt.
 func repositoryFile(d config.Dirs) string { return filepath.Join(d.State, "repository.json") }
 func identityFile(d config.Dirs) string   { return filepath.Join(d.State, "device.key") }
+func protectedFile(d config.Dirs) string  { return filepath.Join(d.State, "device.key.age") } // instead, when a passphrase protects it
 func keyringDir(d config.Dirs) string     { return filepath.Join(d.State, "keyring") }
 func schedulesFile(d config.Dirs) string  { return filepath.Join(d.State, "schedules.json") }
 func foldersFile(d config.Dirs) string    { return filepath.Join(d.State, "folders.json") }

@@ -190,7 +190,7 @@ func Disconnect(ctx context.Context, dirs config.Dirs, force bool) error {
 	}
 	var errs []error
 	for _, path := range []string{
-		foldersFile(dirs), schedulesFile(dirs), BackupDir(dirs), OperationsDir(dirs), identityFile(dirs), keyringDir(dirs), databaseDir(dirs),
+		foldersFile(dirs), schedulesFile(dirs), BackupDir(dirs), OperationsDir(dirs), identityFile(dirs), protectedFile(dirs), keyringDir(dirs), databaseDir(dirs),
 		folderDir(dirs, ""), spoolDir(dirs), queueDir(dirs, ""), chunkCacheDir(dirs),
 	} {
 		errs = append(errs, os.RemoveAll(path))
@@ -210,12 +210,28 @@ type Repository struct {
 
 // OpenRepository opens the remote and unlocks the keys with this machine's
 // identity. It asks the remote for nothing, so it works offline.
+// ErrLocked where a passphrase protects that and no agent has it.
 func OpenRepository(ctx context.Context, dirs config.Dirs, log *slog.Logger) (*Repository, error) {
+	if _, err := readRepository(dirs); err != nil {
+		return nil, err
+	}
+	identity, err := readIdentity(dirs)
+	if errors.Is(err, ErrLocked) {
+		identity, err = askIdentity(ctx, dirs)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return openRepository(ctx, dirs, identity, log)
+}
+
+// openRepository is OpenRepository with the identity of this machine.
+func openRepository(ctx context.Context, dirs config.Dirs, identity string, log *slog.Logger) (*Repository, error) {
 	r, err := readRepository(dirs)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := unlock(ctx, dirs)
+	keys, err := openKeys(ctx, dirs, identity)
 	if err != nil {
 		return nil, err
 	}
@@ -238,17 +254,13 @@ func (r *Repository) Close() error {
 	return nil
 }
 
-func unlock(ctx context.Context, dirs config.Dirs) (*seal.Keys, error) {
-	identity, err := os.ReadFile(identityFile(dirs))
-	if err != nil {
-		return nil, fmt.Errorf("this machine's key: %w", err)
-	}
+func openKeys(ctx context.Context, dirs config.Dirs, identity string) (*seal.Keys, error) {
 	ring, err := blob.OpenDir(keyringDir(dirs), blob.DirOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("this machine's key: %w", err)
 	}
 	defer ring.Close()
-	keys, err := store.UnlockDevice(ctx, ring, strings.TrimSpace(string(identity)))
+	keys, err := store.UnlockDevice(ctx, ring, identity)
 	if err != nil {
 		return nil, fmt.Errorf("this machine's key: %w", err)
 	}

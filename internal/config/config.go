@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sort"
 	"strings"
 	"time"
@@ -25,7 +26,22 @@ type Config struct {
 	OnDemand OnDemand `toml:"on-demand"`
 	Sync     Sync     `toml:"sync"`
 	Limit    Limit    `toml:"limit"`
+	Unlock   Unlock   `toml:"unlock"`
 	Log      Log      `toml:"log"`
+}
+
+// Unlock says where the background process finds the passphrase, where one
+// protects this machine's key ("syncfs key protect"). What is named is asked in
+// this order.
+type Unlock struct {
+	// Credential is the name of one that systemd hands over.
+	Credential string `toml:"credential"`
+	// File holds the passphrase; nobody but the user may read it.
+	File string `toml:"file"`
+	// Command prints the passphrase.
+	Command string `toml:"command"`
+	// Keyring asks the desktop's.
+	Keyring bool `toml:"keyring"`
 }
 
 // Spool keeps what no remote has yet.
@@ -100,6 +116,7 @@ func Default() Config {
 		Mount:    Mount{AllowOther: Auto, Passthrough: true, Versions: ListRoot},
 		OnDemand: OnDemand{Limit: 16 << 30, NoFetch: noFetch()},
 		Sync:     Sync{Settle: Duration(time.Second), CommitEvery: Duration(5 * time.Minute)},
+		Unlock:   Unlock{Credential: "syncfs.passphrase", Keyring: true},
 		Log:      Log{Level: slog.LevelInfo},
 	}
 }
@@ -147,7 +164,8 @@ func Parse(data []byte) (Config, error) {
 func Names() []string {
 	return []string{
 		"spool.limit", "cache.limit", "mount.allow-other", "mount.passthrough",
-		"mount.versions", "on-demand.limit", "on-demand.no-fetch", "sync.settle", "sync.commit-every", "limit.upload", "limit.download", "log.level",
+		"mount.versions", "on-demand.limit", "on-demand.no-fetch", "sync.settle", "sync.commit-every", "limit.upload", "limit.download",
+		"unlock.credential", "unlock.file", "unlock.command", "unlock.keyring", "log.level",
 	}
 }
 
@@ -165,6 +183,12 @@ func (c Config) check() error {
 		if err := r.rate.Check(); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
+	}
+	if f := c.Unlock.File; f != "" && !filepath.IsAbs(f) {
+		return fmt.Errorf("unlock.file: %s is not an absolute path", f)
+	}
+	if n := c.Unlock.Credential; strings.ContainsAny(n, `/\`) || n == ".." {
+		return fmt.Errorf("unlock.credential: %q is not the name of a credential", n)
 	}
 	if c.Cache.Limit < 64<<20 {
 		return fmt.Errorf("cache.limit: %v is less than 64MiB", c.Cache.Limit)

@@ -74,6 +74,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		{"bad rate", "[limit]\nupload = \"fast\"\n", "not a rate"},
 		{"bad choice", "[mount]\nallow-other = \"perhaps\"\n", "perhaps"},
 		{"bad listing", "[mount]\nversions = \"here\"\n", "here"},
+		{"a file somewhere", "[unlock]\nfile = \"secret\"\n", "not an absolute path"},
+		{"a credential elsewhere", "[unlock]\ncredential = \"../secret\"\n", "not the name"},
 		{"no TOML", "spool: limit\n", "line 1"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -89,7 +91,8 @@ func TestEverySettingIsKnownByName(t *testing.T) {
 	values := map[string]string{
 		"spool.limit": `"1GiB"`, "cache.limit": `"1GiB"`, "mount.allow-other": `"yes"`,
 		"on-demand.limit": `"1GiB"`, "on-demand.no-fetch": `["indexer"]`,
-		"mount.passthrough": "true", "mount.versions": `"none"`, "sync.settle": `"2s"`, "sync.commit-every": `"1m"`, "limit.upload": `"1MiB/s"`, "limit.download": `"0"`, "log.level": `"warn"`,
+		"mount.passthrough": "true", "mount.versions": `"none"`, "sync.settle": `"2s"`, "sync.commit-every": `"1m"`, "limit.upload": `"1MiB/s"`, "limit.download": `"0"`,
+		"unlock.credential": `"other"`, "unlock.file": `"/secret"`, "unlock.command": `"pass syncfs"`, "unlock.keyring": "false", "log.level": `"warn"`,
 	}
 	for _, name := range config.Names() {
 		if _, err := config.Parse([]byte(name + " = " + values[name])); err != nil {

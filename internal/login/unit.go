@@ -25,7 +25,7 @@ func Unit(exe string, environment []string) string {
 // 10 and 11 are the codes of no repository and of another agent: trying again
 // changes neither. The child that makes visible steps is ended by the agent, so
 // only the agent gets the signal.
-const unitText = `# Written by "syncfs login enable", taken away by "syncfs login disable".
+const unitText = `# "syncfs login enable" lets this start at login.
 [Unit]
 Description=Mount and sync the folders of syncfs
 Documentation=man:syncfs(1)

@@ -81,6 +81,7 @@ var only = []outsider{
 	{"github.com/spf13", []string{"cmd/syncfs"}, "the command line is the command's"},
 	{"github.com/schollz/progressbar", []string{"cmd/syncfs"}, "only the command prints"},
 	{"github.com/zalando/go-keyring", []string{"cmd/syncfs"}, "only the command asks for secrets"},
+	{"github.com/godbus/dbus", []string{"cmd/syncfs"}, "only the command knows the desktop"},
 	{"github.com/coreos/go-systemd", []string{"cmd/syncfs"}, "only the command knows who started it"},
 	{"golang.org/x/term", []string{"cmd/syncfs"}, "only the command has a terminal"},
 	{"github.com/rogpeppe/go-internal", []string{"cmd/syncfs"}, "its diff is for printing"},
