@@ -29,6 +29,28 @@ func TestAnEventThatOvertakesAnAnswerAboutTheHeadIsNotForgotten(t *testing.T) {
 	eventually(t, "b has followed", func() bool { return b.holds("new") })
 }
 
+// The stream is cut while b asks about the head: what is committed before it
+// stands again sends no event, and the answer does not know of it.
+func TestAnAnswerFromBeforeTheStreamStoodIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a, b := w.machine("a").start(), w.machine("b").start()
+	together(t, a, b)
+	once := sync.Once{}
+	b.net.mu.Lock()
+	b.net.deaf = true
+	b.net.asked = func() {
+		once.Do(func() {
+			a.write("f", "new")
+			a.flush()
+			b.run.s.Stale() // the stream stands again
+		})
+	}
+	b.net.mu.Unlock()
+	b.run.s.Stale() // it was cut
+	eventually(t, "b has followed", func() bool { return b.holds("new") })
+}
+
 // One path waits, so the base stays; but what has been applied beside it is no
 // change of this machine's.
 func TestWhatWasAppliedBesideAPathThatWaitsMakesNoConflict(t *testing.T) {

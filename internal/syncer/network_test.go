@@ -24,6 +24,7 @@ type network struct {
 	after   func(c blob.Commit, err error) error // changes the answer to a commit
 	full    bool                                 // nothing can be put
 	garbage bool                                 // what is read is damaged
+	deaf    bool                                 // events do not arrive
 	asked   func()                               // called between the remote's answer about a head and its arrival
 	cut     context.CancelFunc                   // ends the event stream
 	commits int
@@ -150,5 +151,12 @@ func (n *network) Watch(ctx context.Context, ready func(), fn func(blob.Event)) 
 	n.mu.Lock()
 	n.cut = cancel
 	n.mu.Unlock()
-	return n.far.Watch(ctx, ready, fn)
+	return n.far.Watch(ctx, ready, func(e blob.Event) {
+		n.mu.Lock()
+		deaf := n.deaf
+		n.mu.Unlock()
+		if !deaf {
+			fn(e)
+		}
+	})
 }

@@ -31,6 +31,7 @@ func (s *Syncer) runRemote(ctx context.Context) error {
 		round, done := s.unlessPaused(ctx)
 		err := round.Err()
 		if err == nil {
+			s.askAnew()
 			err = s.syncOnce(round)
 		}
 		halted := round.Err() != nil

@@ -45,6 +45,7 @@ type Syncer struct {
 	attached   bool           // base says something
 	head       *line.Folder   // newest that we know of; nil: ask
 	headRecord *line.Recorded // of the head, from its event; nil: ask
+	stale      bool           // heads may have moved unseen, and no round has begun since
 	learned    bool           // the store knows all chunks of the head
 	vouched    chunk.ID       // a base that the remote's line is known to have in its past
 	epoch      uint64         // of the last prune whose marks the store knows
@@ -225,8 +226,19 @@ func (s *Syncer) HeadMoved(head line.Folder, record *line.Recorded, learned bool
 func (s *Syncer) Stale() {
 	s.mu.Lock()
 	s.head, s.headRecord, s.learned = nil, nil, false
+	s.stale = true
 	s.mu.Unlock()
 	kick(s.sync)
+}
+
+// askAnew forgets a head that was asked for, or made, before Stale was called,
+// and came after.
+func (s *Syncer) askAnew() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stale {
+		s.head, s.headRecord, s.learned, s.stale = nil, nil, false, false
+	}
 }
 
 // sleep waits, or less when ctx ends.
