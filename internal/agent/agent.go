@@ -169,8 +169,7 @@ func (a *Agent) open(ctx context.Context) (err error) {
 		a.store, err = store.Open(ctx, a.repo.Remote, a.repo.Keys, store.Options{
 			SpoolDir: spoolDir(a.o.Dirs), SpoolLimit: a.o.SpoolLimit,
 			CacheDir: chunkCacheDir(a.o.Dirs), CacheLimit: a.o.CacheLimit,
-			// Whatever is wrong with the remote, the user's folder is mounted.
-			OpenAnyway: true,
+			OpenWithin: indexTime,
 			Logger:     a.log, Now: a.o.Now,
 		})
 		return err
@@ -191,6 +190,10 @@ func (a *Agent) open(ctx context.Context) (err error) {
 	a.contents = versions.NewContents(chunks, a.repo.Keys.GearSecret())
 	return nil
 }
+
+// indexTime is how long the agent waits for the remote's index at its start:
+// whatever is wrong with the remote, the user's folders are mounted.
+const indexTime = 5 * time.Second
 
 // freeTime is how long the agent waits for a command that reads: most have
 // ended by then.

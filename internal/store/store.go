@@ -34,9 +34,9 @@ type Options struct {
 	SpoolLimit int64  // bytes; 0: no limit but the disk's
 	CacheDir   string // chunk cache and index cache; disposable; "": in memory only
 	CacheLimit int64  // bytes; 0: default of 2 GiB
-	// OpenAnyway opens with the cached index also when the remote answers, but
-	// with an error: it refuses the key, say.
-	OpenAnyway bool
+	// OpenWithin, if not 0, opens with the cached index also where the remote has
+	// not given its own by then, or answers with an error: it refuses the key, say.
+	OpenWithin time.Duration
 	Logger     *slog.Logger
 	Now        func() time.Time
 
@@ -126,8 +126,14 @@ func Open(ctx context.Context, remote blob.Store, keys *seal.Keys, o Options) (*
 // loadIndex reads the index from the remote, or from the cache where that
 // cannot be reached.
 func (s *Store) loadIndex(ctx context.Context) error {
-	err := s.Refresh(ctx)
-	if errors.Is(err, blob.ErrOffline) || err != nil && s.o.OpenAnyway && ctx.Err() == nil {
+	soon := ctx
+	if s.o.OpenWithin > 0 {
+		var cancel context.CancelFunc
+		soon, cancel = context.WithTimeout(ctx, s.o.OpenWithin)
+		defer cancel()
+	}
+	err := s.Refresh(soon)
+	if errors.Is(err, blob.ErrOffline) || err != nil && s.o.OpenWithin > 0 && ctx.Err() == nil {
 		s.log.Info("the remote does not answer as it should, using the cached index", "error", err)
 		return s.loadCached()
 	}

@@ -80,10 +80,11 @@ func (p *Program) look(path string) *thing {
 }
 
 // away tells whether what was looked at has lost a name since: the step that
-// was made took this very thing.
+// was made took this very thing. A mount may not know what has lost its last name.
 func (t *thing) away() bool {
 	var st unix.Stat_t
-	return unix.Fstat(t.fd, &st) == nil && st.Nlink < t.st.Nlink
+	err := unix.Fstat(t.fd, &st)
+	return err == nil && st.Nlink < t.st.Nlink || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESTALE)
 }
 
 // taking runs a step that takes the name from what stands at a path.
