@@ -135,6 +135,13 @@ func (r *report) machine(op oplog.Operation) {
 // printReport tells how things went since a time.
 func (e *env) printReport(ctx context.Context, r *agent.Reader, since time.Time) error {
 	repo := r.Repository()
+	dirs, err := e.dirs()
+	if err != nil {
+		return err
+	}
+	if err := oplog.Send(ctx, repo.Remote, agent.OperationsDir(dirs)); err != nil {
+		e.detail("%v", err) // it may read and not write
+	}
 	list, damaged, err := oplog.Since(ctx, repo.Remote, repo.Keys, since)
 	if err != nil {
 		return err

@@ -7,13 +7,16 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/syncfs/syncfs/internal/backup"
 	"github.com/syncfs/syncfs/internal/blob"
@@ -51,6 +54,12 @@ func (r *remote) Commit(ctx context.Context, folder string, m blob.Commit) (blob
 		before()
 	}
 	return r.Store.Commit(ctx, folder, m)
+}
+
+func (r *remote) set(before func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.before = before
 }
 
 func newBench(t *testing.T) *bench {
@@ -182,7 +191,7 @@ func TestTwoBackupsOfOneFolderAtOnceLoseNothing(t *testing.T) {
 	b, one, two := newBench(t), t.TempDir(), t.TempDir()
 	write(t, filepath.Join(one, "f"), "of one")
 	write(t, filepath.Join(two, "f"), "of two")
-	b.remote.before = func() { b.take(b.machine(two)) }
+	b.remote.set(func() { b.take(b.machine(two)) })
 	b.take(b.machine(one))
 	list := b.records()
 	if len(list) != 2 {
@@ -215,7 +224,7 @@ func TestAPruneMeanwhileTakesNothing(t *testing.T) {
 	}
 	b.take(o)
 	write(t, filepath.Join(dir, "back"), "content that comes back") // stored already: nothing is sent
-	b.remote.before = func() {
+	b.remote.set(func() {
 		// A prune marks the packs; what it deletes of them is not decided yet.
 		st, err := store.Open(t.Context(), b.remote, b.keys, store.Options{})
 		if err != nil {
@@ -243,7 +252,7 @@ func TestAPruneMeanwhileTakesNothing(t *testing.T) {
 		if got := b.saved(old)["kept"]; got != "kept" {
 			t.Errorf("the head has %q", got)
 		}
-	}
+	})
 	b.take(o)
 	has := func() bool {
 		st, err := store.Open(t.Context(), b.remote, b.keys, store.Options{})
@@ -267,6 +276,61 @@ func TestAPruneMeanwhileTakesNothing(t *testing.T) {
 	}
 	if !has() {
 		t.Error("what the prune had marked was not stored again")
+	}
+}
+
+func TestAnInterruptedBackupGoesOnWhereItWas(t *testing.T) {
+	b, dir := newBench(t), t.TempDir()
+	want := map[string]string{}
+	for i := range 20 {
+		name := fmt.Sprintf("d%d/f%d", i%3, i)
+		want[name] = strings.Repeat(name, 1000)
+		write(t, filepath.Join(dir, name), want[name])
+	}
+	o := b.machine(dir)
+	o.Slice = 1 // every build ends as soon as it has something
+	// What changed just before it was read would be read again in any case.
+	o.Now = func() time.Time { return time.Now().Add(time.Hour) }
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	commits := 0
+	var commit func()
+	commit = func() {
+		if commits++; commits == 3 {
+			cancel()
+			return
+		}
+		b.remote.set(commit)
+	}
+	b.remote.set(commit)
+	if _, err := backup.Take(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the interrupted one: %v", err)
+	}
+	list := b.records()
+	if len(list) < 2 || len(list) > 3 { // the third may have been taken all the same
+		t.Fatalf("%d snapshots", len(list))
+	}
+	for _, r := range list {
+		if !slices.Contains(r.Tags, "partial") {
+			t.Errorf("version %v is not marked as partial", r.Instant)
+		}
+	}
+	saved := b.saved(list[1].Root)
+	for name, data := range saved {
+		if want[name] != data {
+			t.Errorf("%s was saved as %d bytes", name, len(data))
+		}
+	}
+	o.Slice = 0
+	rep := b.take(o)
+	if got := b.saved(b.head().Root); !maps.Equal(got, want) {
+		t.Errorf("%d files are saved in the end", len(got))
+	}
+	if len(list) == 2 && rep.ReadFiles != int64(len(want)-len(saved)) {
+		t.Errorf("%d files were read again, though %d of %d were saved", rep.ReadFiles, len(saved), len(want))
+	}
+	if newest := b.records(); slices.Contains(newest[len(newest)-1].Tags, "partial") {
+		t.Error("the last version is marked as partial")
 	}
 }
 

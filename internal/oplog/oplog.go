@@ -127,12 +127,15 @@ func Put(ctx context.Context, remote blob.Store, keys *seal.Keys, dir string, op
 	if err := atomicfile.WriteFile(filepath.Join(dir, n), sealed, 0o600); err != nil {
 		return err
 	}
-	return send(ctx, remote, dir)
+	return Send(ctx, remote, dir)
 }
 
-// send brings to the remote what waits in dir.
-func send(ctx context.Context, remote blob.Store, dir string) error {
+// Send brings to the remote what waits in dir.
+func Send(ctx context.Context, remote blob.Store, dir string) error {
 	waiting, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
