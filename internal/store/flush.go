@@ -167,7 +167,12 @@ func (s *Store) Committed(ctx context.Context, names []string) error {
 		if si := s.small; si != nil && slices.Contains(si.packs, d) {
 			p.uploaded = true
 			p.addDelta(si.name)
-			s.index.deltas[si.name] = struct{}{}
+			if _, known := s.index.deltas[si.name]; !known {
+				s.index.deltas[si.name] = struct{}{}
+				// Now, not when all its packs are carried: another may take its
+				// place before that, and without it the cache knows no chunk.
+				s.cache.put(indexKey(si.name), si.sealed)
+			}
 		}
 		if !p.uploaded {
 			continue
@@ -181,7 +186,6 @@ func (s *Store) Committed(ctx context.Context, names []string) error {
 		}
 	}
 	if s.small != nil && s.small.done(&s.index) {
-		s.cache.put(indexKey(s.small.name), s.small.sealed)
 		s.small = nil
 	}
 	s.full = false

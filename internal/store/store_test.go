@@ -276,6 +276,38 @@ func TestWithoutTheRemoteCachesAndSpoolGoOn(t *testing.T) {
 	fresh.wantIn(t, newMachine(t, remote, keys).open())
 }
 
+// A commit carries all that is pending, but says so of its own part only; the
+// rest goes with the next one, whose index is another.
+func TestWithoutTheRemoteAllCommitsOfABurstAreKnown(t *testing.T) {
+	remote, keys := &offline{Store: blob.NewMem(nil)}, newKeys(t)
+	m := newMachine(t, remote, keys)
+	s := m.open()
+	one := putMany(t, s, 0, 3, 500)
+	must(t, s.Flush(t.Context()))
+	first, _ := s.Pending()
+	two := putMany(t, s, 10, 3, 500)
+	must(t, s.Flush(t.Context()))
+	for _, names := range [][]string{first, nil} {
+		blobs, err := s.Small(1 << 20)
+		must(t, err)
+		for _, b := range blobs {
+			err := remote.Put(t.Context(), b.Name, bytes.NewReader(b.Data), int64(len(b.Data)))
+			if err != nil && !errors.Is(err, fs.ErrExist) {
+				t.Fatal(err)
+			}
+		}
+		if names == nil {
+			names, _ = s.Pending()
+		}
+		must(t, s.Committed(t.Context(), names))
+	}
+	must(t, s.Close())
+	remote.cut.Store(true)
+	s = m.open()
+	one.wantIn(t, s)
+	two.wantIn(t, s)
+}
+
 func TestASpoolHasOneOwner(t *testing.T) {
 	m := newMachine(t, blob.NewMem(nil), newKeys(t))
 	s := m.open()
