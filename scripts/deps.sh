@@ -113,6 +113,10 @@ test | bench)
 	want inotifywait inotify-tools
 	want iptables iptables
 	want ps procps
+	want dockerd docker.io
+	# Newer releases have the command in a package of its own.
+	if apt-cache show docker-cli >/dev/null 2>&1; then want docker docker-cli; else want docker docker.io; fi
+	want debootstrap debootstrap
 	want mkfs.exfat exfatprogs
 	want mount.exfat-fuse exfat-fuse
 	want bzip2 bzip2

@@ -8,7 +8,7 @@ set -euo pipefail
 	for exe in /proc/[0-9]*/exe; do
 		target=$(readlink "$exe" 2>/dev/null) || continue
 		case "${target##*/}" in
-		syncfs | "syncfs (deleted)" | *.test | "*.test (deleted)")
+		syncfs | "syncfs (deleted)" | *.test | "*.test (deleted)" | dockerd)
 			pid=${exe#/proc/}
 			echo "process ${pid%/exe} $target"
 			;;

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/syncfs/syncfs/containerbackup"
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/line"
@@ -115,6 +116,12 @@ func byKind(err error) (code int, hint string) {
 		return exitOffline, "nothing is lost: it is on this machine and is sent when the remote can be reached; `syncfs status` says more"
 	case is(agent.ErrUnknown, line.ErrUnknown):
 		return exitFailed, "`syncfs folders` lists the folders there are"
+	case is(containerbackup.ErrNoEngine):
+		return exitFailed, "start it (`systemctl start docker`), or name another with DOCKER_HOST"
+	case is(containerbackup.ErrNewer):
+		return exitFailed, "a newer syncfs understands it"
+	case is(containerbackup.ErrMismatch):
+		return exitDamaged, "`syncfs container verify` names every file that differs; other backups are in `syncfs container list`"
 	case is(remote.ErrNotServer):
 		return exitFailed, "is this the address that `syncfs serve` printed?"
 	case is(blob.ErrUnauthorized):

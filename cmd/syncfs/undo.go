@@ -162,6 +162,12 @@ func (e *env) maySweep(place agent.Place, plan agent.RewindResult, o undoOptions
 	}
 	what := fmt.Sprintf("%s made since %s, such as %s:%s, would be deleted (and stay in .versions)",
 		count(int64(len(gone)), "file", "files"), plan.Instant, place.Folder.Name, clean(gone[0]))
+	return e.goOn(what)
+}
+
+// goOn asks whether to do what a user may not expect; without a terminal that is
+// refused.
+func (e *env) goOn(what string) error {
 	if _, tty := terminal(e.stdin); !tty || e.json {
 		return hinted(errors.New(what), "--dry-run lists all, --yes does it")
 	}

@@ -25,7 +25,7 @@ const Kind = "backup"
 
 // Conditions that a caller may branch on.
 var (
-	ErrOtherKind = errors.New("it is not a folder of backups")
+	ErrOtherKind = errors.New("it is a folder of another kind")
 	ErrNothing   = errors.New("no file matches")
 )
 
@@ -39,6 +39,7 @@ type Options struct {
 	CacheLimit int64 // bytes; 0: the store's default
 
 	Name               string // of the folder, which is made when there is none
+	Kind               string // of the folder; "": Kind
 	Host, User, Device string
 	Tags               []string // of the snapshot
 
@@ -87,6 +88,9 @@ type Problem struct {
 }
 
 func (o *Options) fill() {
+	if o.Kind == "" {
+		o.Kind = Kind
+	}
 	if o.Slice <= 0 {
 		o.Slice = 5 * time.Minute
 	}
@@ -251,13 +255,13 @@ func (s *session) tellTrouble(f *folder.Folder) {
 	}
 }
 
-// Found is the folder of a name; line.ErrUnknown.
-func find(list []line.Folder, name string) (line.Folder, error) {
+// find is the folder of a name; line.ErrUnknown.
+func find(list []line.Folder, name, kind string) (line.Folder, error) {
 	for _, f := range list { // sorted: of two with one name always the same
 		if f.Name != name {
 			continue
 		}
-		if f.Kind != Kind {
+		if f.Kind != kind {
 			return line.Folder{}, fmt.Errorf("folder %q is of kind %q: %w", name, f.Kind, ErrOtherKind)
 		}
 		return f, nil

@@ -35,7 +35,7 @@ func Rehearse(ctx context.Context, o Options, fn func(Change) error) (Report, er
 	if err != nil && !errors.Is(err, line.ErrDamaged) {
 		return Report{}, err
 	}
-	head, err := find(list, o.Name)
+	head, err := find(list, o.Name, o.Kind)
 	if err != nil && !errors.Is(err, line.ErrUnknown) {
 		return Report{}, err
 	}

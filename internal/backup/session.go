@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"lukechampine.com/blake3"
 
@@ -31,7 +32,8 @@ type session struct {
 	db       *meta.DB
 	trees    *versions.Trees
 	contents *versions.Contents
-	tags     []string // of the newest snapshot, once asked for
+	tags     []string  // of the newest snapshot, once asked for
+	at       time.Time // when what is saved was as it is saved; zero: now
 	report   Report
 }
 
@@ -106,20 +108,20 @@ func (s *session) folder(ctx context.Context) (line.Folder, error) {
 	if err != nil && !errors.Is(err, line.ErrDamaged) {
 		return line.Folder{}, err
 	}
-	f, err := find(list, s.o.Name)
+	f, err := find(list, s.o.Name, s.o.Kind)
 	if !errors.Is(err, line.ErrUnknown) {
 		return f, err
 	}
 	// Two machines that make it at once make the same one.
 	secret := s.o.Keys.NameSecret()
 	h := blake3.New(16, secret[:])
-	_, _ = h.Write([]byte(Kind + "\x00" + s.o.Name)) // a hash takes everything
-	f, err = s.lines.Recreate(ctx, hex.EncodeToString(h.Sum(nil)), s.o.Name, Kind)
+	_, _ = h.Write([]byte(s.o.Kind + "\x00" + s.o.Name)) // a hash takes everything
+	f, err = s.lines.Recreate(ctx, hex.EncodeToString(h.Sum(nil)), s.o.Name, s.o.Kind)
 	if errors.Is(err, line.ErrMoved) {
 		return s.folder(ctx)
 	}
 	if err == nil && f.Name != s.o.Name { // it was renamed since
-		f, err = s.lines.Create(ctx, s.o.Name, Kind)
+		f, err = s.lines.Create(ctx, s.o.Name, s.o.Kind)
 	}
 	return f, err
 }
@@ -189,7 +191,7 @@ var errOvertaken = errors.New("another machine has gone on")
 // that snap says how it differs from the head's. again stores a file's content
 // from the file itself.
 func (s *session) commit(ctx context.Context, snap *versions.Snapshot, known bool, again func(ctx context.Context, path string) error) error {
-	snap.Folder, snap.Kind = s.head.ID, Kind
+	snap.Folder, snap.Kind = s.head.ID, s.o.Kind
 	snap.Host, snap.User, snap.Device = s.o.Host, s.o.User, s.o.Device
 	if !slices.Contains(snap.Tags, tagPartial) {
 		snap.Tags = s.o.Tags
@@ -230,7 +232,11 @@ func (s *session) commit(ctx context.Context, snap *versions.Snapshot, known boo
 
 // follow makes snap one that comes after the head.
 func (s *session) follow(ctx context.Context, snap *versions.Snapshot, known bool) error {
-	snap.Instant = versions.NextInstant(s.o.Now(), s.head.Instant)
+	at := s.at
+	if at.IsZero() {
+		at = s.o.Now()
+	}
+	snap.Instant = versions.NextInstant(at, s.head.Instant)
 	snap.Parents = nil
 	if !s.head.Snapshot.IsZero() {
 		snap.Parents = []chunk.ID{s.head.Snapshot}

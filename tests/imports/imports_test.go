@@ -48,9 +48,10 @@ var layers = []layer{
 	{"internal/upkeep", []string{"internal/blob", "internal/chunk", "internal/line", "internal/seal", "internal/store", "versions"}, "caring for a repository needs no folder on a disk and no agent"},
 	{"internal/oplog", []string{"internal/atomicfile", "internal/blob", "internal/seal"}, "what was done is told to all machines by whoever did it"},
 	{"internal/backup", []string{"internal/atomicfile", "internal/blob", "internal/chunk", "internal/disk", "internal/folder", "internal/ignore", "internal/line", "internal/meta", "internal/seal", "internal/store", "internal/syncer", "versions"}, "a backup is a process of its own and needs no agent"},
+	{"containerbackup", []string{"internal/atomicfile", "internal/chunk", "internal/disk", "versions"}, "what a project is made of is read and written with two methods to store chunks, not with a store"},
 	{"internal/agent", []string{"fs", "internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/config", "internal/disk", "internal/folder", "internal/line", "internal/meta", "internal/ondemand", "internal/oplog", "internal/reconcile", "internal/seal", "internal/store", "internal/syncer", "internal/upkeep", "remote", "versions"}, "the agent wires everything"},
 	{"internal/login", []string{"internal/atomicfile"}, "how a program starts at login knows nothing of the program"},
-	{"cmd/syncfs", []string{"fs", "internal/agent", "internal/backup", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/ignore", "internal/line", "internal/login", "internal/oplog", "internal/seal", "internal/store", "internal/upkeep", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
+	{"cmd/syncfs", []string{"containerbackup", "fs", "internal/agent", "internal/backup", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/ignore", "internal/line", "internal/login", "internal/oplog", "internal/seal", "internal/store", "internal/upkeep", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
 }
 
 // outsider says which packages of ours may import something from outside.
@@ -76,6 +77,8 @@ var only = []outsider{
 	{"github.com/klauspost/compress", []string{"internal/seal"}, "compression is part of the format"},
 	{"github.com/prometheus", []string{"remote"}, "metrics are the server's"},
 	{"github.com/cenkalti/backoff", []string{"remote"}, "retries are the client's alone: above it, an error has been retried"},
+	{"github.com/moby/moby", []string{"containerbackup"}, "one package speaks to container engines"},
+	{"github.com/opencontainers", []string{"containerbackup"}, "one package knows images"},
 	{"github.com/xhit/go-str2duration", []string{"internal/config"}, "one package reads what a user may set"},
 	{"github.com/BurntSushi/toml", []string{"internal/config"}, "one package reads the configuration"},
 	{"github.com/spf13", []string{"cmd/syncfs"}, "the command line is the command's"},
@@ -99,6 +102,7 @@ var never = []struct{ name, on, why string }{
 	{"remote", module + "/internal/seal", "the server never sees a key"},
 	{"remote", module + "/internal/store", "the server never sees a chunk"},
 	{"versions", module + "/internal/store", "trees work over any keeper of chunks"},
+	{"containerbackup", module + "/internal/store", "containers are saved over any keeper of chunks"},
 	{"fs", module + "/remote", "a request of the kernel must not wait for a network that it was not given"},
 }
 

@@ -25,6 +25,7 @@ var opensPaths = []string{
 // of the server and the command, which serve no mount.
 var mayOpenPaths = []struct{ where, why string }{
 	{"cmd/syncfs", "another process than the agent"},
+	{"containerbackup", "another process than the agent: volumes and the files that Compose was given"},
 	{"remote", "the server's own data directory"},
 	{"fs", "/proc, /dev/fuse and /etc, never a path below the mount"},
 	{"internal/agent", "its own state; a folder's directory is opened by disk.OpenRoot before it is mounted over"},
