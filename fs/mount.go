@@ -185,9 +185,8 @@ func EndConnection(name string) error {
 	return os.WriteFile("/sys/fs/fuse/connections/"+name+"/abort", []byte("1"), 0)
 }
 
-// CleanStale takes a mount of ours off mountPoint whose process is gone
-// ("Transport endpoint is not connected"). It tells whether there was one.
-func CleanStale(mountPoint string) (bool, error) {
+// IsStale tells whether a mount of ours at mountPoint has lost its process.
+func IsStale(mountPoint string) (bool, error) {
 	m, ok, err := mountedAt(mountPoint)
 	if err != nil || !ok || m.kind != fsType {
 		return false, err
@@ -195,8 +194,15 @@ func CleanStale(mountPoint string) (bool, error) {
 	// A live mount answers, only a dead one says ENOTCONN. Not stat, which the
 	// kernel answers itself from what it remembers of the dead.
 	var st unix.Statfs_t
-	if err := unix.Statfs(mountPoint, &st); err != unix.ENOTCONN && err != unix.ECONNABORTED {
-		return false, nil
+	err = unix.Statfs(mountPoint, &st)
+	return err == unix.ENOTCONN || err == unix.ECONNABORTED, nil
+}
+
+// CleanStale takes a mount of ours off mountPoint whose process is gone
+// ("Transport endpoint is not connected"). It tells whether there was one.
+func CleanStale(mountPoint string) (bool, error) {
+	if stale, err := IsStale(mountPoint); err != nil || !stale {
+		return false, err
 	}
 	if err := unmountFuse(mountPoint, true); err != nil {
 		return false, fmt.Errorf("unmount %s, whose process is gone: %w", mountPoint, err)

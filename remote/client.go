@@ -124,7 +124,9 @@ type ServerInfo struct {
 	Fingerprint string // of its certificate; "" without TLS
 	Token       string // name of the token that our key is
 	Role        Role
-	Repository  bool // there is one
+	Repository  bool      // there is one
+	Time        time.Time // by its clock, to a second; zero when it does not say
+	Expires     time.Time // of its certificate; zero without TLS
 }
 
 // Probe asks the server who it is. ErrNotServer, an *UntrustedError,
@@ -138,7 +140,9 @@ func (c *Client) Probe(ctx context.Context) (ServerInfo, error) {
 		}
 		if state := reply.response.TLS; state != nil && len(state.PeerCertificates) > 0 {
 			info.Fingerprint = Fingerprint(state.PeerCertificates[0].Raw)
+			info.Expires = state.PeerCertificates[0].NotAfter
 		}
+		info.Time, _ = http.ParseTime(reply.response.Header.Get("Date")) // zero when it is none
 		var w wireServer
 		if err := reply.json(&w); err != nil {
 			return err

@@ -53,7 +53,7 @@ func newRootCommand(e *env) *cobra.Command {
 		}
 	}
 	add("start", newUpCommand(e), newServeCommand(e), newInitCommand(e), newConnectCommand(e), newDisconnectCommand(e), newLoginCommand(e))
-	add("folders", newAddCommand(e), newGetCommand(e), newFoldersCommand(e), newStatusCommand(e), newFlushCommand(e),
+	add("folders", newAddCommand(e), newGetCommand(e), newFoldersCommand(e), newStatusCommand(e), newDoctorCommand(e), newFlushCommand(e),
 		newConfirmCommand(e), newUndoCommand(e), newConflictsCommand(e), newPauseCommand(e), newResumeCommand(e),
 		newLimitCommand(e), newMountCommand(e), newUmountCommand(e), newUnlockCommand(e),
 		newPinCommand(e), newUnpinCommand(e), newEvictCommand(e),

@@ -119,6 +119,15 @@ type FolderStatus struct {
 	Waiting      int       `json:"waiting,omitempty"` // changes of others that wait for files in use here
 	Conflicts    int       `json:"conflicts"`         // conflict copies in the tree
 	Activity     *Progress `json:"activity,omitempty"`
+	// Passthrough tells of a mount how its files are read and written.
+	Passthrough *Passthrough `json:"passthrough,omitempty"`
+}
+
+// Passthrough is how the files of a mount were opened since it was mounted.
+type Passthrough struct {
+	On     bool  `json:"on"`     // the kernel lets this user
+	Passed int64 `json:"passed"` // the kernel reads and writes the plain file itself
+	Served int64 `json:"served"` // the agent does
 }
 
 // Status is the whole agent.

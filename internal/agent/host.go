@@ -407,6 +407,7 @@ func (h *host) status() FolderStatus {
 	h.mu.Unlock()
 	st := FolderStatus{FolderInfo: h.info(), State: StateStopped}
 	st.Mounted = m != nil && !h.folder.NoMount
+	st.Passthrough = passing(m)
 	if demand != nil {
 		st.HereBytes = demand.Kept()
 	}

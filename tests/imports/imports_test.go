@@ -50,8 +50,9 @@ var layers = []layer{
 	{"internal/backup", []string{"internal/atomicfile", "internal/blob", "internal/chunk", "internal/disk", "internal/folder", "internal/ignore", "internal/line", "internal/meta", "internal/seal", "internal/store", "internal/syncer", "versions"}, "a backup is a process of its own and needs no agent"},
 	{"containerbackup", []string{"internal/atomicfile", "internal/chunk", "internal/disk", "versions"}, "what a project is made of is read and written with two methods to store chunks, not with a store"},
 	{"internal/agent", []string{"fs", "internal/atomicfile", "internal/blob", "internal/canon", "internal/chunk", "internal/config", "internal/disk", "internal/folder", "internal/line", "internal/meta", "internal/ondemand", "internal/oplog", "internal/reconcile", "internal/seal", "internal/store", "internal/syncer", "internal/upkeep", "remote", "versions"}, "the agent wires everything"},
+	{"internal/doctor", []string{"internal/atomicfile"}, "what a machine needs is looked at without a repository"},
 	{"internal/login", []string{"internal/atomicfile"}, "how a program starts at login knows nothing of the program"},
-	{"cmd/syncfs", []string{"containerbackup", "fs", "internal/agent", "internal/backup", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/ignore", "internal/line", "internal/login", "internal/oplog", "internal/seal", "internal/store", "internal/upkeep", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
+	{"cmd/syncfs", []string{"containerbackup", "fs", "internal/agent", "internal/backup", "internal/blob", "internal/chunk", "internal/config", "internal/disk", "internal/doctor", "internal/ignore", "internal/line", "internal/login", "internal/oplog", "internal/seal", "internal/store", "internal/upkeep", "remote", "versions"}, "commands parse, call and print; folders, rounds and the database are the agent's"},
 }
 
 // outsider says which packages of ours may import something from outside.

@@ -34,6 +34,7 @@ var mayOpenPaths = []struct{ where, why string }{
 	{"internal/blob", "a repository's directory, which is refused as a folder"},
 	{"internal/config", "the configuration"},
 	{"internal/disk", "opens a folder's root once, by OpenRoot; all else goes by descriptors below it"},
+	{"internal/doctor", "another process than the agent"},
 	{"internal/folder/spill.go", "a large listing's temporary file"},
 	{"internal/folder/watch_other.go", "where this is built nothing is mounted"},
 	{"internal/login", "another process than the agent"},
