@@ -112,7 +112,13 @@ func (s *Syncer) meet(ctx context.Context) error {
 		if err := s.checkHead(head); err != nil {
 			return err
 		}
-		if err := s.checkPast(ctx, head); err != nil {
+		if err := s.checkPast(ctx, head); errors.Is(err, errForgotten) {
+			s.o.Logger.Warn("this machine meets the folder anew, as the first time", "err", err)
+			if _, err := s.Accept(ctx, false); err != nil {
+				return err
+			}
+			continue
+		} else if err != nil {
 			return err
 		}
 		if err := s.dropForgotten(ctx, head); err != nil {
@@ -229,6 +235,10 @@ func (s *Syncer) checkHead(head line.Folder) error {
 	return nil
 }
 
+// errForgotten is a base that was forgotten while this machine was away. What it
+// held may be gone, so there is nothing to merge with.
+var errForgotten = fmt.Errorf("%w: the version that this machine has in common with it was forgotten", ErrReplaced)
+
 // checkPast refuses a head that has not our base in its past: the remote was
 // restored from an old copy, and others have gone on from that. The head itself
 // tells of its newest ancestors; further back, and for a snapshot that came in
@@ -236,17 +246,23 @@ func (s *Syncer) checkHead(head line.Folder) error {
 func (s *Syncer) checkPast(ctx context.Context, head line.Folder) error {
 	s.mu.Lock()
 	base, attached := s.base, s.attached
-	known := !attached || head.Number <= base.Number || base.Snapshot == s.vouched || slices.Contains(head.Recent, base.Snapshot)
+	pruned := attached && base.Epoch < head.Epoch && base.Snapshot != head.Snapshot
+	known := !attached || head.Number <= base.Number || base.Snapshot == s.vouched ||
+		!pruned && slices.Contains(head.Recent, base.Snapshot)
 	s.mu.Unlock()
 	if known {
 		return nil
 	}
-	err := s.o.Lines.Records(ctx, s.o.ID, max(base.Number, 1)-1, false, func(r line.Recorded) error {
+	find := func(r line.Recorded) error {
 		if r.SnapshotID == base.Snapshot {
 			return errEnough
 		}
 		return nil
-	})
+	}
+	err := s.o.Lines.Records(ctx, s.o.ID, max(base.Number, 1)-1, false, find)
+	if err == nil { // a prune counts heads on: the record may have a number before the base's
+		err = s.o.Lines.Records(ctx, s.o.ID, 0, true, find)
+	}
 	switch {
 	case errors.Is(err, errEnough):
 		s.mu.Lock()
@@ -255,6 +271,8 @@ func (s *Syncer) checkPast(ctx context.Context, head line.Folder) error {
 		return nil
 	case err != nil && !errors.Is(err, line.ErrDamaged):
 		return err
+	case pruned && slices.Contains(head.Recent, base.Snapshot):
+		return fmt.Errorf("%w: version %s", errForgotten, base.Instant)
 	}
 	return fmt.Errorf("%w: its newest snapshot, number %d, does not descend from %s of number %d, which this machine has seen: it was restored from an old copy or replaced",
 		ErrReplaced, head.Number, base.Instant, base.Number)
