@@ -103,3 +103,21 @@ func (u *user) list(id chunk.ID) error {
 	}
 	return nil
 }
+
+// ListingUses calls fn for every piece of one directory's listing.
+func ListingUses(ctx context.Context, c Chunks, id chunk.ID, fn func(chunk.Kind, chunk.ID) error) error {
+	t := &Trees{chunks: c}
+	if err := fn(chunk.Tree, id); err != nil {
+		return err
+	}
+	n, err := t.node(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, it := range n.items {
+		if err := ListingUses(ctx, c, it.id, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/syncfs/syncfs/internal/blob"
@@ -21,9 +22,11 @@ type Problem struct {
 }
 
 // Check verifies that every pack that the index names is there with its size,
-// and, with readData, every byte of every pack. report is called for each
-// problem, by one goroutine at a time; the error is about checking itself.
-func (s *Store) Check(ctx context.Context, readData bool, progress func(done, total int64), report func(Problem)) error {
+// and every byte of those packs that part names (nil: of none). report is called
+// for each problem, by one goroutine at a time; the error is about checking
+// itself. What a prune has deleted and not yet taken out of the index is no
+// problem.
+func (s *Store) Check(ctx context.Context, part func(pack string) bool, progress func(done, total int64), report func(Problem)) error {
 	if progress == nil {
 		progress = func(int64, int64) {}
 	}
@@ -41,10 +44,14 @@ func (s *Store) Check(ctx context.Context, readData bool, progress func(done, to
 	if err := s.checkIndex(ctx, sizes, report); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	if !readData {
+	if part == nil {
 		progress(int64(len(packs)), int64(len(packs)))
 		return nil
 	}
+	packs = slices.DeleteFunc(packs, func(i blob.Info) bool {
+		d, err := parsePackName(i.Name)
+		return !part(i.Name) || err == nil && s.isMarked(d) // what only marked packs have is read by who needs it
+	})
 	if err := s.checkPacks(ctx, packs, progress, report); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
@@ -63,6 +70,7 @@ func (s *Store) checkIndex(ctx context.Context, sizes map[string]int64, report f
 		for i, ref := range sec.packs {
 			size, there := sizes[packName(ref.digest)]
 			switch {
+			case !there && s.isMarked(ref.digest):
 			case !there:
 				bad[i] = fmt.Errorf("the pack is missing: %w", fs.ErrNotExist)
 			case size != ref.size:

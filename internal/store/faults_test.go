@@ -37,7 +37,11 @@ func readAll(t testing.TB, remote blob.Store, name string) []byte {
 
 func check(t testing.TB, s *store.Store, readData bool) (problems []store.Problem) {
 	t.Helper()
-	must(t, s.Check(t.Context(), readData, nil, func(p store.Problem) { problems = append(problems, p) }))
+	var part func(string) bool
+	if readData {
+		part = everyPack
+	}
+	must(t, s.Check(t.Context(), part, nil, func(p store.Problem) { problems = append(problems, p) }))
 	return problems
 }
 

@@ -275,10 +275,7 @@ func (s *Store) inRuns(ctx context.Context, id chunk.ID) (bool, error) {
 			continue
 		}
 		for i, to := sec.find(id); i < to; i++ {
-			s.mu.Lock()
-			marked := s.index.isMarked(sec.packs[sec.at(i).pack].digest)
-			s.mu.Unlock()
-			if !marked {
+			if !s.isMarked(sec.packs[sec.at(i).pack].digest) {
 				return true, nil
 			}
 		}

@@ -131,6 +131,12 @@ func (x *index) isMarked(d digest) bool {
 	return marked
 }
 
+func (s *Store) isMarked(d digest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.index.isMarked(d)
+}
+
 // has tells whether the table knows an unmarked place of a chunk that can be
 // relied on.
 func (x *index) has(id chunk.ID) bool {

@@ -174,11 +174,7 @@ func (p *pruner) refresh(ctx context.Context) error {
 	return nil
 }
 
-func (p *pruner) isMarked(d digest) bool {
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	return p.s.index.isMarked(d)
-}
+func (p *pruner) isMarked(d digest) bool { return p.s.isMarked(d) }
 
 // readRoots adds what is in use now.
 func (p *pruner) readRoots(ctx context.Context) error {

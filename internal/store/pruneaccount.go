@@ -155,17 +155,9 @@ func (p *pruner) adopt(ctx context.Context, orphans []int) error {
 		if len(refs) == 0 || p.o.DryRun {
 			continue
 		}
-		if err := p.putDelta(ctx, refs, entries); err != nil {
+		if err := p.s.putDelta(ctx, refs, entries); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (p *pruner) putDelta(ctx context.Context, refs []packRef, entries []entry) error {
-	name, sealed, err := p.s.sealSection(deltasPrefix, refs, entries)
-	if err != nil {
-		return err
-	}
-	return p.s.putIndex(ctx, name, sealed)
 }

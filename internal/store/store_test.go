@@ -413,7 +413,7 @@ func TestManyGoroutinesPutFlushUploadAndGet(t *testing.T) {
 	all.wantIn(t, s)
 	all.wantIn(t, newMachine(t, remote, keys).open())
 	var problems []store.Problem
-	must(t, s.Check(ctx, true, nil, func(p store.Problem) { problems = append(problems, p) }))
+	must(t, s.Check(ctx, everyPack, nil, func(p store.Problem) { problems = append(problems, p) }))
 	if len(problems) > 0 {
 		t.Fatalf("problems: %v", problems)
 	}

@@ -231,4 +231,3 @@ func TestForgottenVersionsLeaveTheDatabase(t *testing.T) {
 	eventually(t, "the forgotten ones are gone", func() bool { return count() <= 2 })
 	w.readable(t)
 }
-

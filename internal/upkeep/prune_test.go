@@ -109,7 +109,7 @@ func TestNothingInUseIsLostByPrunesBesideWriters(t *testing.T) {
 			must(t, err)
 			w.verify()
 			s := w.reader(nil)
-			must(t, s.Check(ctx, true, nil, func(p store.Problem) { t.Errorf("%+v", p) }))
+			must(t, s.Check(ctx, everyPack, nil, func(p store.Problem) { t.Errorf("%+v", p) }))
 		})
 	}
 }
@@ -266,7 +266,7 @@ func TestAPruneGoesOnWhereverItWasKilled(t *testing.T) {
 			t.Errorf("killed at step %d: %d bytes are left", at, n)
 		}
 		s := w.reader(nil)
-		must(t, s.Check(t.Context(), true, nil, func(p store.Problem) { t.Errorf("killed at step %d: %+v", at, p) }))
+		must(t, s.Check(t.Context(), everyPack, nil, func(p store.Problem) { t.Errorf("killed at step %d: %+v", at, p) }))
 		s.Close()
 	}
 }
