@@ -8,6 +8,7 @@ import (
 
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/config"
+	"github.com/syncfs/syncfs/internal/oplog"
 	"github.com/syncfs/syncfs/internal/store"
 	"github.com/syncfs/syncfs/internal/upkeep"
 )
@@ -68,10 +69,14 @@ again.`,
 
 func (e *env) prune(ctx context.Context, r *agent.Reader, o pruneOptions) error {
 	bar := e.newProgress()
+	begun := e.now()
 	res, err := r.Store().Prune(ctx, upkeep.Roots{Lines: r.Lines(), Chunks: r.Store()}, store.PruneOptions{
 		Grace: o.grace, DryRun: o.dryRun, Progress: bar.count,
 	})
 	bar.done()
+	if !o.dryRun {
+		e.record(ctx, r.Repository(), oplog.Operation{What: oplog.Prune, Bytes: res.Freed}, begun, err)
+	}
 	if err != nil {
 		return pruneFailed(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/oplog"
 	"github.com/syncfs/syncfs/internal/store"
 	"github.com/syncfs/syncfs/internal/upkeep"
 )
@@ -54,10 +55,12 @@ type repairReport struct {
 	Broken      int    `json:"broken_paths"`
 }
 
-func (e *env) repair(ctx context.Context, r *agent.Reader, o repairOptions) error {
+func (e *env) repair(ctx context.Context, r *agent.Reader, o repairOptions) (err error) {
+	begun := e.now()
+	defer func() { e.record(ctx, r.Repository(), oplog.Operation{What: oplog.Repair}, begun, err) }()
 	bar := e.newProgress()
 	defer bar.done()
-	err := r.Store().RebuildIndex(ctx, func(done, total int64) { bar.count("making the index anew", done, total) },
+	err = r.Store().RebuildIndex(ctx, func(done, total int64) { bar.count("making the index anew", done, total) },
 		func(p store.Problem) { e.detail("%s: %v", p.Blob, p.Err) })
 	if err != nil {
 		return err

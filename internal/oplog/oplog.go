@@ -33,6 +33,8 @@ const (
 	Backup  = "backup"
 	Restore = "restore"
 	Check   = "check"
+	Prune   = "prune"
+	Repair  = "repair"
 )
 
 // Results of an operation.

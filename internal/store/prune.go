@@ -2,7 +2,9 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -11,11 +13,14 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
+// ErrRootsMoved is a root that was forgotten while it was read.
+var ErrRootsMoved = errors.New("a version was forgotten meanwhile")
+
 // Roots are what a prune must not take anything from.
 type Roots interface {
 	// Uses calls use for every chunk that any root refers to; use tells whether
 	// what that chunk refers to is wanted as well. It must fail when it cannot
-	// read a root whole.
+	// read a root whole; with ErrRootsMoved where that is none any more.
 	Uses(ctx context.Context, use func(kind chunk.Kind, id chunk.ID) bool) error
 	// Bump replaces every head whose epoch is below n by itself with epoch n.
 	Bump(ctx context.Context, n uint64) error
@@ -44,11 +49,12 @@ type PruneResult struct {
 }
 
 const (
-	sparse       = 2 // a pack is copied when less than one in so many bytes is in use
-	smallPart    = 4 // a pack is small below this part of a full one
-	manySmall    = 8 // small packs of a class that are worth merging
-	pruneWorkers = 8 // requests at once
-	pruneTries   = 5 // of a pass over an index that is compacted meanwhile
+	sparse       = 2  // a pack is copied when less than one in so many bytes is in use
+	smallPart    = 4  // a pack is small below this part of a full one
+	manySmall    = 8  // small packs of a class that are worth merging
+	pruneWorkers = 8  // requests at once
+	lackTries    = 3  // before what is missing counts as lost
+	pruneTries   = 20 // of a pass over an index that is compacted meanwhile
 )
 
 // prunePack is a pack as a prune sees it.
@@ -88,7 +94,7 @@ func (s *Store) Prune(ctx context.Context, roots Roots, o PruneOptions) (PruneRe
 	if o.Progress == nil {
 		o.Progress = func(string, int64, int64) {}
 	}
-	p := &pruner{s: s, roots: roots, o: o, byName: map[digest]int{}, extra: map[digest]bool{}}
+	p := &pruner{s: s, roots: roots, o: o}
 	err := p.run(ctx)
 	if err != nil {
 		err = fmt.Errorf("prune: %w", err)
@@ -97,15 +103,7 @@ func (s *Store) Prune(ctx context.Context, roots Roots, o PruneOptions) (PruneRe
 }
 
 func (p *pruner) run(ctx context.Context) error {
-	// First what there is, then what is in use: a pack that comes later is not
-	// looked at.
-	if err := p.list(ctx); err != nil {
-		return err
-	}
-	if err := p.readRoots(ctx); err != nil {
-		return err
-	}
-	if err := p.account(ctx); err != nil {
+	if err := p.survey(ctx); err != nil {
 		return err
 	}
 	p.choose()
@@ -120,10 +118,7 @@ func (p *pruner) run(ctx context.Context) error {
 		if err := p.mark(ctx); err != nil {
 			return err
 		}
-		if err := p.readRoots(ctx); err != nil {
-			return err
-		}
-		if err := p.decide(ctx); err != nil {
+		if err := p.lookAgain(ctx); err != nil {
 			return err
 		}
 		if err := p.delete(ctx); err != nil {
@@ -131,6 +126,47 @@ func (p *pruner) run(ctx context.Context) error {
 		}
 	}
 	return p.tidyIndex(ctx)
+}
+
+// survey finds out what there is and what of it is in use: first the packs, so
+// that one which comes later is not looked at. What is missing may have been
+// forgotten, and deleted by another prune, since the versions were read: then it
+// looks again.
+func (p *pruner) survey(ctx context.Context) error {
+	for try := 1; ; try++ {
+		p.packs, p.byName, p.extra, p.res = nil, map[digest]int{}, map[digest]bool{}, PruneResult{}
+		err := p.list(ctx)
+		if err == nil {
+			err = p.readRoots(ctx)
+		}
+		if err == nil {
+			err = p.account(ctx)
+		}
+		if !errors.Is(err, errLacking) || try == lackTries {
+			return err
+		}
+	}
+}
+
+// lookAgain reads all roots once more, after the mark, and decides.
+func (p *pruner) lookAgain(ctx context.Context) error {
+	for try := 1; ; try++ {
+		err := p.readRoots(ctx)
+		if err == nil {
+			err = p.decide(ctx)
+		}
+		if !errors.Is(err, errLacking) || try == lackTries {
+			return err
+		}
+		maps.DeleteFunc(p.extra, func(_ digest, there bool) bool { return !there })
+		for i := range p.packs {
+			p.packs[i].rescued = false
+		}
+		p.res.Kept = 0
+		if err := p.refresh(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // list notes the packs that there are, and the marks.
@@ -176,16 +212,21 @@ func (p *pruner) refresh(ctx context.Context) error {
 
 func (p *pruner) isMarked(d digest) bool { return p.s.isMarked(d) }
 
-// readRoots adds what is in use now.
+// readRoots notes what is in use now. Every attempt begins with an empty set:
+// what a failed one has seen it may not have gone into.
 func (p *pruner) readRoots(ctx context.Context) error {
-	p.o.Progress("reading versions", 0, 0)
-	err := p.roots.Uses(ctx, func(_ chunk.Kind, id chunk.ID) bool {
-		isNew := p.used.add(id)
-		if isNew && p.used.n%4096 == 0 {
-			p.o.Progress("reading versions", p.used.n, 0)
-		}
-		return isNew
-	})
+	err := ErrRootsMoved
+	for try := 0; try < pruneTries && errors.Is(err, ErrRootsMoved); try++ {
+		p.used = idSet{}
+		p.o.Progress("reading versions", 0, 0)
+		err = p.roots.Uses(ctx, func(_ chunk.Kind, id chunk.ID) bool {
+			isNew := p.used.add(id)
+			if isNew && p.used.n%4096 == 0 {
+				p.o.Progress("reading versions", p.used.n, 0)
+			}
+			return isNew
+		})
+	}
 	p.res.UsedChunks = p.used.n
 	if err != nil {
 		return fmt.Errorf("read what is in use: %w", err)

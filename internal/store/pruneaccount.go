@@ -44,11 +44,14 @@ func (p *pruner) account(ctx context.Context) error {
 	return p.complete()
 }
 
+// errLacking is content in use that is nowhere.
+var errLacking = fmt.Errorf("%w: pieces that versions need are in no pack that the index knows", ErrCorrupt)
+
 // complete refuses to go on when something that is in use is nowhere: the index
 // may have lost a part, and what it told of is not to be judged without it.
 func (p *pruner) complete() error {
 	if n := p.used.lacking(inSafe | inDoomed); n > 0 {
-		return fmt.Errorf("%w: %d pieces that versions need are in no pack that the index knows", ErrCorrupt, n)
+		return fmt.Errorf("%w: %d", errLacking, n)
 	}
 	return nil
 }

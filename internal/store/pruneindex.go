@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"time"
 )
 
 // errIndexMoved is a pass over the index that a compaction has disturbed.
@@ -17,11 +18,16 @@ var errIndexMoved = errors.New("the index is being compacted by others all the t
 // nothing is missed. A part that cannot be read is an error: of what is not
 // known nothing may be deleted.
 func (p *pruner) passes(ctx context.Context, begin func(), fn func(packRef, entry) error) error {
-	for range pruneTries {
+	for try := range pruneTries {
 		begin()
 		err := p.pass(ctx, fn)
 		if !errors.Is(err, errIndexMoved) && !errors.Is(err, fs.ErrNotExist) {
 			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(try) * 10 * time.Millisecond):
 		}
 	}
 	return errIndexMoved

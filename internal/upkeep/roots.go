@@ -9,6 +9,7 @@ import (
 
 	"github.com/syncfs/syncfs/internal/chunk"
 	"github.com/syncfs/syncfs/internal/line"
+	"github.com/syncfs/syncfs/internal/store"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -28,11 +29,11 @@ func (r Roots) Uses(ctx context.Context, use func(chunk.Kind, chunk.ID) bool) er
 	}
 	for _, h := range heads {
 		if err := versions.Uses(ctx, r.Chunks, h.Root, use); err != nil {
-			return fmt.Errorf("folder %q, newest version %v: %w", h.Name, h.Instant, err)
+			return r.why(ctx, h, h.Snapshot, h.Instant, err)
 		}
 		err := r.Lines.AllRecords(ctx, h.ID, func(rec line.Recorded) error {
 			if err := rec.Uses(ctx, r.Chunks, use); err != nil {
-				return fmt.Errorf("folder %q, version %v: %w", h.Name, rec.Instant, err)
+				return r.why(ctx, h, rec.SnapshotID, rec.Instant, err)
 			}
 			return nil
 		})
@@ -41,6 +42,24 @@ func (r Roots) Uses(ctx context.Context, use func(chunk.Kind, chunk.ID) bool) er
 		}
 	}
 	return nil
+}
+
+// why tells a version that is damaged from one that was forgotten, and pruned by
+// another, while it was read.
+func (r Roots) why(ctx context.Context, h line.Folder, id chunk.ID, at versions.Instant, err error) error {
+	err = fmt.Errorf("folder %q, version %v: %w", h.Name, at, err)
+	if !isDamage(err) {
+		return err
+	}
+	there := false
+	lerr := r.Lines.AllRecords(ctx, h.ID, func(rec line.Recorded) error {
+		there = there || rec.SnapshotID == id
+		return nil
+	})
+	if lerr == nil && !there {
+		return fmt.Errorf("%w: %w", store.ErrRootsMoved, err)
+	}
+	return err
 }
 
 // Bump is store.Roots.
