@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -449,3 +450,25 @@ func TestAStreamIsOneFile(t *testing.T) {
 type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }
+
+// A program that feeds a backup and hangs does not keep it from being interrupted.
+func TestAStreamCanBeInterrupted(t *testing.T) {
+	b := newBench(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	hangs := &hanging{reads: cancel, end: make(chan struct{})}
+	defer close(hangs.end)
+	if _, err := backup.TakeStream(ctx, b.machine(""), "dump", hangs); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type hanging struct {
+	reads func()
+	end   chan struct{}
+}
+
+func (h *hanging) Read([]byte) (int, error) {
+	h.reads()
+	<-h.end
+	return 0, io.EOF
+}

@@ -18,14 +18,16 @@ func (s *session) stream(ctx context.Context, name string, r io.Reader) error {
 	if name == "" || path.Base(name) != name || name == "." || name == ".." {
 		return fmt.Errorf("%q cannot name a file", name)
 	}
+	r, stop := interruptible(ctx, r)
+	defer stop()
 	var pieces []versions.Piece
 	slice := slice{most: s.o.Slice, now: s.o.Now}
 	for {
 		slice.begin()
 		part := &timed{r: r, slice: &slice}
-		stop := s.uploadMeanwhile(ctx)
+		sent := s.uploadMeanwhile(ctx)
 		e, err := s.contents.Write(ctx, part)
-		stop()
+		sent()
 		if err == nil {
 			err = part.err
 		}
@@ -48,6 +50,21 @@ func (s *session) stream(ctx context.Context, name string, r io.Reader) error {
 		}
 		s.report.ReadFiles = 1
 		return s.saveStream(ctx, name, pieces)
+	}
+}
+
+// interruptible is r, but a read ends with ctx. Nobody can wait for a read of r
+// itself that does not end: what makes it goes on until r ends, or the process.
+func interruptible(ctx context.Context, r io.Reader) (*io.PipeReader, func()) {
+	out, in := io.Pipe()
+	go func() {
+		_, err := io.Copy(in, r)
+		in.CloseWithError(err)
+	}()
+	end := context.AfterFunc(ctx, func() { in.CloseWithError(ctx.Err()) })
+	return out, func() {
+		end()
+		out.Close()
 	}
 }
 
