@@ -272,6 +272,8 @@ func (e *env) outcome(rep backup.Report, err error, what string, seconds float64
 		return hinted(coded(exitPartial, err), "nothing was saved; patterns are those of gitignore, such as '*.docx'")
 	case errors.Is(err, blob.ErrOffline):
 		return hinted(err, "nothing was saved yet; called again, it goes on where it was")
+	case errors.Is(err, blob.ErrFull):
+		return hinted(err, "make room on the server; called again, the backup goes on where it was")
 	case err != nil:
 		return err
 	}

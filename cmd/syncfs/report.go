@@ -81,7 +81,7 @@ type storageReport struct {
 	Bytes int64 `json:"bytes"`
 }
 
-// add counts one operation.
+// add counts one operation; what a failed one has read is nowhere.
 func (t *tally) add(op oplog.Operation) {
 	switch op.Result {
 	case oplog.Success:
@@ -90,6 +90,7 @@ func (t *tally) add(op oplog.Operation) {
 		t.Partial++
 	default:
 		t.Failed++
+		return
 	}
 	t.Bytes += op.Bytes
 }
