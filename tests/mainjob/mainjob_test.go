@@ -187,6 +187,9 @@ func TestEveryFlushedStateIsFoundAgain(t *testing.T) {
 			rt.Fatalf("the mount and the plain directory differ:\n%s", world.Differences(g, w))
 		}
 		h.Run("flush", "docs")
+		if _, _, code := h.Try("confirm", "docs"); code == 0 { // most files were deleted in ten minutes
+			h.Run("flush", "docs")
+		}
 		if now := world.DescribeContent(t, dir); now != g {
 			rt.Fatalf("flush changed the folder:\n%s", world.Differences(now, g))
 		}
