@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strings"
 
 	"github.com/syncfs/syncfs/internal/disk"
 	"golang.org/x/sys/unix"
@@ -125,14 +126,29 @@ func setMeta(parent int, name string, m disk.Meta) error {
 			return err
 		}
 	}
-	if err := setXattrs(path, m.Xattrs); err != nil {
+	if err := makeXattrs(path, m.Xattrs); err != nil {
 		return err
 	}
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(m.MTime)}
 	return unix.UtimesNanoAt(fd, "", times, unix.AT_EMPTY_PATH)
 }
 
-func setXattrs(path string, want map[string][]byte) error {
+// makeXattrs makes the attributes that an entry keeps exactly these.
+func makeXattrs(path string, want map[string][]byte) error {
+	names, err := listXattrs(path)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if _, stays := want[name]; stays || !disk.KeepsXattr(name) {
+			continue
+		}
+		// What this user may not remove, or somebody else just did, is read back.
+		err := unix.Removexattr(path, name)
+		if err != nil && err != unix.ENODATA && err != unix.EPERM && err != unix.EOPNOTSUPP {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
 	for name, value := range want {
 		have := make([]byte, len(value)+1)
 		if n, err := unix.Getxattr(path, name, have); err == nil && string(have[:n]) == string(value) {
@@ -143,4 +159,24 @@ func setXattrs(path string, want map[string][]byte) error {
 		}
 	}
 	return nil
+}
+
+func listXattrs(path string) ([]string, error) {
+	for {
+		n, err := unix.Listxattr(path, nil)
+		if err == unix.EOPNOTSUPP || err == nil && n == 0 {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list the attributes: %w", err)
+		}
+		buf := make([]byte, n)
+		if n, err = unix.Listxattr(path, buf); err == unix.ERANGE {
+			continue // there are more since
+		}
+		if err != nil {
+			return nil, fmt.Errorf("list the attributes: %w", err)
+		}
+		return strings.Split(strings.TrimSuffix(string(buf[:n]), "\x00"), "\x00"), nil
+	}
 }

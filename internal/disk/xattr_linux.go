@@ -76,8 +76,8 @@ func (i inode) chmod(mode uint32) error {
 	return unix.Fchmod(i.fd, mode)
 }
 
-// kept tells whether an attribute is part of an entry.
-func kept(name string) bool {
+// KeepsXattr tells whether an attribute is part of an entry.
+func KeepsXattr(name string) bool {
 	switch {
 	case name == aclAccess, name == aclDefault, name == capability:
 		return true
@@ -108,7 +108,7 @@ func (i inode) names() ([]string, error) {
 		}
 		var names []string
 		for _, name := range bytes.Split(bytes.TrimSuffix(buf[:n], []byte{0}), []byte{0}) {
-			if s := string(name); kept(s) {
+			if s := string(name); KeepsXattr(s) {
 				names = append(names, s)
 			}
 		}
@@ -183,7 +183,7 @@ func (i inode) setXattrs(want map[string][]byte, fresh bool) (notes []Note) {
 		}
 	}
 	for name, value := range want {
-		if !kept(name) {
+		if !KeepsXattr(name) {
 			continue // never set what would not be read back, as security.selinux
 		}
 		if err := i.set(name, value); err != nil {

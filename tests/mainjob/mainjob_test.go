@@ -87,6 +87,7 @@ func TestEverythingComesBackOnAnotherMachine(t *testing.T) {
 	// Through the mount, and followed by the other machine.
 	world.Sh(t, dir, `mkdir new && echo more > new/file && mv a/b/random.bin new/ && rm hard2 && echo changed >> a/hello && chmod 640 a/b/text && mv empty full && ln -sfn elsewhere dangling
 		setfattr -x user.colour a/hello && setfattr -x user.dir a/b && setfacl -b a/run && setfacl -k a/b && chown 7:8 a/b/text && mkdir q && rmdir q`)
+	made := world.DescribeBut(t, dir, "sparse")
 	h.Run("flush", "docs", "--timeout", "120s")
 	world.Eventually(t, 90*time.Second, "the other machine follows", func() error {
 		g, err := world.TryDescribe(got, "sparse", true)
@@ -98,6 +99,9 @@ func TestEverythingComesBackOnAnotherMachine(t *testing.T) {
 		}
 		return nil
 	})
+	if now := world.DescribeBut(t, dir, "sparse"); now != made {
+		t.Errorf("what only followed has changed something here:\n%s", world.Differences(now, made))
+	}
 
 	out := filepath.Join(t.TempDir(), "restored")
 	h.Run("restore", dir+"@latest", "--target", out)
