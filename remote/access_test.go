@@ -67,6 +67,7 @@ func TestARoleAllowsWhatItSaysAndNoMore(t *testing.T) {
 			return commit("packed-"+string(r), "packs/of-"+string(r))
 		}},
 		{"put policy", remote.RoleWrite, func(r remote.Role) func(*remote.Client) error { return put("config/" + string(r)) }},
+		{"put rules", remote.RoleWrite, func(r remote.Role) func(*remote.Client) error { return put("policy/f/rules-" + string(r)) }},
 		{"put a mark", remote.RoleWrite, func(r remote.Role) func(*remote.Client) error { return put("marks/" + string(r)) }},
 		{"put a log segment", remote.RoleWrite, func(r remote.Role) func(*remote.Client) error { return put("log/f/" + string(r)) }},
 		{"put a record of its own making", remote.RoleWrite, func(r remote.Role) func(*remote.Client) error {
@@ -100,7 +101,7 @@ func TestARoleAllowsWhatItSaysAndNoMore(t *testing.T) {
 			})
 		}
 	}
-	for _, name := range []string{"packs/read", "marks/append", "marks/of-append", "config/append"} {
+	for _, name := range []string{"packs/read", "marks/append", "marks/of-append", "config/append", "policy/f/rules-append"} {
 		if _, err := w.store.Stat(t.Context(), name); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s is there after it was refused: %v", name, err)
 		}
