@@ -13,17 +13,26 @@ import (
 )
 
 func newStatusCommand(e *env) *cobra.Command {
+	var watch bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say in one line a folder whether everything is safe",
 		Long: `Say in one line a folder whether everything is safe on the remote. The exit code
 is 0 when all is well or on its way, 3 when something needs you, 5 when the
-remote cannot be reached, 1 when no agent is running.`,
+remote cannot be reached, 1 when no agent is running. With --watch it is said
+again whenever it changes, until Ctrl-C.`,
 		Example: `  syncfs status
+  syncfs status --watch
   syncfs status --json | jq -r '.folders[].state'`,
 		Args: exactArgs(),
-		RunE: runE(func(ctx context.Context, _ []string) error { return runStatus(ctx, e) }),
+		RunE: runE(func(ctx context.Context, _ []string) error {
+			if watch {
+				return watchStatus(ctx, e)
+			}
+			return runStatus(ctx, e)
+		}),
 	}
+	cmd.Flags().BoolVar(&watch, "watch", false, "say it again whenever it changes (--json: one line each)")
 	e.addJSON(cmd)
 	return cmd
 }

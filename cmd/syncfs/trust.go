@@ -20,7 +20,8 @@ func isServer(url string) bool {
 
 // greet asks a server who it is before the user is asked for a passphrase, and
 // returns the fingerprint to pin, if any: a certificate that nobody vouches for
-// is shown to the user. wantRepository says whether one must be there.
+// is shown to the user. wantRepository says whether one must be there; it is
+// told with store.ErrExists where none should, and the fingerprint all the same.
 func (e *env) greet(ctx context.Context, s agent.SetupOptions, wantRepository bool) (pin string, err error) {
 	if !isServer(s.URL) {
 		if scheme, _, ok := strings.Cut(s.URL, "://"); ok {
@@ -47,7 +48,7 @@ func (e *env) greet(ctx context.Context, s agent.SetupOptions, wantRepository bo
 	case err != nil:
 		return "", err
 	case info.Repository && !wantRepository:
-		return "", fmt.Errorf("%s: %w", s.URL, store.ErrExists)
+		return pin, fmt.Errorf("%s: %w", s.URL, store.ErrExists)
 	case !info.Repository && wantRepository:
 		return "", fmt.Errorf("%s: %w", s.URL, store.ErrNoRepository)
 	}

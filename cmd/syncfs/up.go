@@ -6,6 +6,7 @@ import (
 	"encoding/base32"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,10 +15,14 @@ import (
 
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/config"
+	"github.com/syncfs/syncfs/internal/store"
 )
 
 type upOptions struct {
 	passphrase passphraseFlags
+	remote     string
+	key        keyFlags
+	pin        string
 	add        addOptions
 	limits     limitFlags
 }
@@ -31,15 +36,22 @@ func newUpCommand(e *env) *cobra.Command {
 none, make DIR (~/Sync) a folder if it is none, start the background process,
 mount. Doing it again does no harm.
 
-The repository is made below $XDG_DATA_HOME/syncfs. Without a passphrase from
-the user one is made, and shown once on the recovery sheet.`,
+The repository is made below $XDG_DATA_HOME/syncfs, or on the server of
+--remote. Without a passphrase from the user one is made, and shown once on the
+recovery sheet. Where a repository is there already its passphrase is asked for,
+and a folder of the directory's name, if it has one, is synced with DIR: what
+both have is merged, and nothing is deleted.`,
 		Example: `  syncfs up
   syncfs up ~/Documents
+  syncfs up ~/Documents --remote https://server:5000 --key-file key.txt
   syncfs status ; ls ~/Documents/.versions ; syncfs stop`,
 		Args: rangeArgs(1),
 		RunE: runE(func(ctx context.Context, args []string) error { return runUp(ctx, e, o, args) }),
 	}
-	o.passphrase.add(cmd.Flags(), "", "passphrase of a new repository")
+	o.passphrase.add(cmd.Flags(), "", "passphrase of the repository")
+	o.key.add(cmd.Flags(), "the server's access key")
+	cmd.Flags().StringVar(&o.remote, "remote", "", "`URL` of a server, or a directory, that the repository is in or is made in")
+	cmd.Flags().StringVar(&o.pin, "fingerprint", "", "trust the server's certificate with this `fingerprint` (the server prints it)")
 	cmd.Flags().StringVar(&o.add.name, "name", "", "`name` of the folder (the directory's name)")
 	cmd.Flags().BoolVar(&o.add.noMount, "no-mount", false, "do not mount it: watch it as a plain directory")
 	o.limits.add(cmd.Flags(), "limit-")
@@ -59,12 +71,16 @@ func runUp(ctx context.Context, e *env, o upOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := agent.Connected(dirs); errors.Is(err, agent.ErrNotConnected) {
+	was, err := agent.Connected(dirs)
+	switch {
+	case errors.Is(err, agent.ErrNotConnected):
 		if err := e.upRepository(ctx, o, dirs); err != nil {
 			return err
 		}
-	} else if err != nil {
+	case err != nil:
 		return err
+	case o.remote != "" && o.remote != was.URL:
+		return connectedAlready(agent.SetupOptions{Dirs: dirs})
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil && !o.add.noMount {
 		return fmt.Errorf("make %s: %w", dir, err)
@@ -88,12 +104,23 @@ func runUp(ctx context.Context, e *env, o upOptions, args []string) error {
 		}
 		bar := e.newProgress()
 		is, err := c.Add(ctx, agent.AddRequest{Path: dir, Name: o.add.name, NoMount: o.add.noMount, Show: show}, bar.update)
+		if errors.Is(err, fs.ErrExist) && o.remote != "" {
+			is, err = c.Get(ctx, agent.GetRequest{Path: dir, Name: folderName(o, dir), NoMount: o.add.noMount, Show: show}, bar.update)
+		}
 		bar.done()
 		if err != nil {
 			return err
 		}
 		return e.showAdded(is)
 	})
+}
+
+// folderName is the name of the folder in dir.
+func folderName(o upOptions, dir string) string {
+	if o.add.name != "" {
+		return o.add.name
+	}
+	return filepath.Base(dir)
 }
 
 // upDir is DIR, or Sync in HOME.
@@ -111,19 +138,46 @@ func (e *env) upDir(args []string) (string, error) {
 	return filepath.Join(home, "Sync"), nil
 }
 
-// upRepository makes the embedded repository.
+// upRepository makes the embedded repository, or one on a remote, or connects
+// with the one that is there.
 func (e *env) upRepository(ctx context.Context, o upOptions, dirs config.Dirs) error {
+	where, url := "on this machine", filepath.Join(dirs.Data, "repository")
+	if o.remote != "" {
+		where, url = "at "+o.remote, o.remote
+	}
+	s, err := e.setup(setupOptions{key: o.key, pin: o.pin}, url)
+	if err != nil {
+		return err
+	}
+	s.Pin, err = e.greet(ctx, s, false)
+	there := errors.Is(err, store.ErrExists)
+	if err != nil && !there {
+		return err
+	}
+	if !isServer(url) {
+		_, err := os.Stat(filepath.Join(url, "config"))
+		there = err == nil && o.remote != ""
+	}
+	if there {
+		if s.Passphrase, err = o.passphrase.existing(ctx, e, url, "passphrase of the repository"); err != nil {
+			return err
+		}
+		made, err := agent.ConnectRepository(ctx, s)
+		if err == nil {
+			e.say("connected with the repository at %s", made.URL)
+		}
+		return err
+	}
 	passphrase, made, err := e.upPassphrase(ctx, o)
 	if err != nil {
 		return err
 	}
-	setup, err := agent.InitRepository(ctx, agent.SetupOptions{
-		Dirs: dirs, URL: filepath.Join(dirs.Data, "repository"), Passphrase: passphrase, Logger: e.logger(),
-	})
+	s.Passphrase = passphrase
+	setup, err := agent.InitRepository(ctx, s)
 	if err != nil {
 		return err
 	}
-	e.say("made a repository on this machine\n")
+	e.say("made a repository %s\n", where)
 	if !made {
 		passphrase = ""
 	}
