@@ -138,7 +138,7 @@ func (m *machine) tryStart() (err error) {
 	if err != nil {
 		return err
 	}
-	if r.db, err = meta.Open(path("db"), log); err != nil {
+	if r.db, err = openDatabase(path("db"), log); err != nil {
 		return err
 	}
 	r.history = r.db.Folder(m.w.folder.ID)
@@ -184,6 +184,18 @@ func (m *machine) tryStart() (err error) {
 	})
 	r.work.Go(func() { m.events(ctx, r) })
 	return nil
+}
+
+// openDatabase makes one that is broken anew, as the agent does.
+func openDatabase(dir string, log *slog.Logger) (*meta.DB, error) {
+	db, err := meta.Open(dir, log)
+	if !errors.Is(err, meta.ErrBroken) {
+		return db, err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
+	return meta.Open(dir, log)
 }
 
 func (m *machine) check(s *syncer.Syncer) func(op disk.Op, path string) error {

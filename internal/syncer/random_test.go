@@ -71,6 +71,7 @@ func (p *play) join() {
 	p.t.Cleanup(m.bury)
 	p.m = append(p.m, m)
 	p.joined[m.name] = len(p.m) != 2
+	p.l.Crashed(m.name)
 	m.launch()
 }
 

@@ -38,9 +38,10 @@ type Ledger struct {
 	during map[string]bool // what stood in a file that was open for writing meanwhile
 	now    int
 	met    int // when all machines had met last
-	// crashed are machines that have since. One that crashed in the middle of an
-	// apply does not know how far it came, so what it replaces of that counts as
-	// a change of the state before: both contents are kept.
+	// crashed are machines that have since, or that are new since. One that
+	// crashed in the middle of an apply does not know how far it came, so what it
+	// replaces of that counts as a change of the state before: both contents are
+	// kept. One that attaches for the first time deletes nothing until it has.
 	crashed map[string]bool
 }
 
@@ -55,7 +56,7 @@ func (l *Ledger) AllMet() {
 	clear(l.crashed)
 }
 
-// Crashed notes that a machine has.
+// Crashed notes that a machine has, or attaches for the first time.
 func (l *Ledger) Crashed(machine string) { l.crashed[machine] = true }
 
 // Unfinished tells whether a file was open for writing for longer.

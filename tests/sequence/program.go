@@ -285,8 +285,11 @@ func (p *Program) release(h held) {
 	var st unix.Stat_t
 	err := unix.Fstat(int(h.f.Fd()), &st)
 	p.l.wrote(p.name, h.path, text, "")
-	if err != nil || st.Nlink == 0 {
+	switch {
+	case err != nil || st.Nlink == 0:
 		p.l.all[text].gone = true // removed before it was closed
+	case st.Nlink > 1: // linked before it was closed
+		p.l.all[text].links = int(st.Nlink) - 1
 	}
 	h.f.Close()
 	p.Touched[h.path] = true
