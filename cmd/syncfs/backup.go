@@ -118,15 +118,14 @@ func runBackup(ctx context.Context, e *env, o backupOptions, args []string) erro
 	if err := o.check(args); err != nil {
 		return err
 	}
-	var paths []string
-	for _, arg := range args {
-		path, err := existingPath(arg)
-		if err != nil {
-			return err
-		}
-		paths = append(paths, path)
-	}
 	if o.every != "" {
+		paths := make([]string, len(args))
+		for i, arg := range args {
+			var err error
+			if paths[i], err = existingPath(arg); err != nil {
+				return err
+			}
+		}
 		return e.scheduleBackups(ctx, o, paths)
 	}
 	e.boundMemory()
@@ -147,34 +146,54 @@ func runBackup(ctx context.Context, e *env, o backupOptions, args []string) erro
 			})
 		}
 		var errs []error
-		for _, path := range paths {
-			one := base
-			one.Path, one.Name = path, o.folderName(base.Host, path)
-			if o.dryRun {
-				err = e.rehearseBackup(ctx, one)
-			} else {
-				err = e.backUp(ctx, r, one, path, func(b backup.Options) (backup.Report, error) { return backup.Take(ctx, b) })
+		for _, arg := range args {
+			if err := e.backUpPath(ctx, r, base, o, arg); err != nil {
+				errs = append(errs, err)
 			}
-			errs = append(errs, err)
 			if ctx.Err() != nil {
-				break
+				return ctx.Err()
 			}
+		}
+		if len(errs) < len(args) { // the rest is saved
+			return coded(exitPartial, errors.Join(errs...))
 		}
 		return errors.Join(errs...)
 	})
 }
 
-// existingPath is an absolute path without symlinks.
+// backUpPath saves one path, or says what would be saved.
+func (e *env) backUpPath(ctx context.Context, r *agent.Repository, b backup.Options, o backupOptions, arg string) error {
+	path, err := existingPath(arg)
+	b.Path, b.Name = path, o.folderName(b.Host, path)
+	if o.dryRun {
+		if err != nil {
+			return err
+		}
+		return e.rehearseBackup(ctx, b)
+	}
+	return e.backUp(ctx, r, b, path, func(b backup.Options) (backup.Report, error) {
+		if err != nil {
+			return backup.Report{}, err
+		}
+		return backup.Take(ctx, b)
+	})
+}
+
+// existingPath is an absolute path without symlinks; with an error, the path as
+// it was given.
 func existingPath(arg string) (string, error) {
 	path, err := abs(arg)
 	if err != nil {
-		return "", err
+		return arg, err
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("%s is not there: %w", arg, os.ErrNotExist)
+		return path, fmt.Errorf("%s is not there: %w", arg, os.ErrNotExist)
 	}
-	return real, err
+	if err != nil {
+		return path, err
+	}
+	return real, nil
 }
 
 func (o *backupOptions) folderName(host, path string) string {

@@ -223,6 +223,9 @@ func (s *session) round(ctx context.Context, src *source, f *folder.Folder, slic
 		}
 	default:
 		s.unchanged()
+		if src.only != "" {
+			return again, nil // the records stay those of the newest snapshot
+		}
 		err = s.store.Flush(ctx)
 	}
 	if err != nil || built == nil {

@@ -452,13 +452,22 @@ type failing struct{ err error }
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 
 // A program that feeds a backup and hangs does not keep it from being interrupted.
+// Meanwhile no other backup of this machine works with the same records.
 func TestAStreamCanBeInterrupted(t *testing.T) {
 	b := newBench(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	hangs := &hanging{reads: cancel, end: make(chan struct{})}
+	o := b.machine(t.TempDir())
+	var second error
+	hangs := &hanging{end: make(chan struct{}), reads: func() {
+		_, second = backup.Take(t.Context(), o)
+		cancel()
+	}}
 	defer close(hangs.end)
-	if _, err := backup.TakeStream(ctx, b.machine(""), "dump", hangs); !errors.Is(err, context.Canceled) {
+	if _, err := backup.TakeStream(ctx, o, "dump", hangs); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
+	}
+	if !errors.Is(second, store.ErrInUse) {
+		t.Errorf("the second: %v", second)
 	}
 }
 
