@@ -122,8 +122,6 @@ test | bench)
 	want bzip2 bzip2
 	want xz xz-utils
 	want gcc gcc # for -race
-	want dockerd docker.io
-	want debootstrap debootstrap
 	want dpkg-deb dpkg
 	[ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
 	;;

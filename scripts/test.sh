@@ -15,13 +15,21 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 
+# Where no container engine can run, what needs one is not run, and that is said.
+lacks=
+packages=("$@")
+if [ "$*" = ./... ] && ! said=$(scripts/engine.sh 2>&1); then
+	lacks="a container engine ($said)"
+	mapfile -t packages < <(go list ./... | grep -vE '/tests/(container|login)$')
+fi
+
 scripts/leftovers.sh >"$work/before"
 status=0
 start=$(date +%s)
 # One package at a time: they start servers, agents and mounts of their own.
 # What ran is shown by name; what it printed, only of what failed.
 set +e # the pipe's parts are looked at one by one
-go test -v -p 1 -timeout 24m "$@" 2>&1 | tee "$work/log" | grep --line-buffered -aE '^ *--- |^(ok|FAIL|panic|fatal error|#|go: )'
+go test -v -p 1 -timeout 24m "${packages[@]}" 2>&1 | tee "$work/log" | grep --line-buffered -aE '^ *--- |^(ok|FAIL|panic|fatal error|#|go: )'
 status=${PIPESTATUS[0]}
 set -e
 if [ "$status" != 0 ]; then
@@ -32,6 +40,9 @@ fi
 count() { grep -acE "$1" "$work/log" || true; }
 passed=$(count '^ *--- PASS') failed=$(count '^ *--- FAIL') skipped=$(count '^ *--- SKIP')
 echo "$passed tests passed, $failed failed, $skipped skipped, in $(($(date +%s) - start)) s"
+if [ -n "$lacks" ]; then
+	echo "test: this machine lacks $lacks: tests/container and tests/login were not run"
+fi
 if [ "$skipped" != 0 ]; then
 	grep -aE '^ *--- SKIP' "$work/log"
 	echo "test: no test may be skipped here" >&2
