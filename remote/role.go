@@ -45,9 +45,8 @@ func (r Role) atLeast(other Role) bool { return r.level() >= other.level() }
 // mayPut tells whether r may put an object of that name. Whoever can only
 // append must not be able to hide history or to make it be forgotten: policy
 // and pins (policy), marks of the prune, log segments, which stand in for the
-// records
-// they were folded from, and snapshot records, whose names hold the server's
-// clock and which a commit makes, are closed to it.
+// records they were folded from, and snapshot records, whose names hold the
+// server's clock and which a commit makes, are closed to it.
 func (r Role) mayPut(name string) bool {
 	if r == RoleAppend {
 		top, _, _ := strings.Cut(name, "/")

@@ -59,7 +59,7 @@ func newRootCommand(e *env) *cobra.Command {
 		newPinCommand(e), newUnpinCommand(e), newEvictCommand(e),
 		newIgnoredCommand(e), newUntrackCommand(e), newRemoveCommand(e), newStopCommand(e), newLogCommand(e), newEventsCommand(e))
 	add("past", newBackupCommand(e), newScheduleCommand(e), newContainerCommand(e), newReportCommand(e), newVersionsCommand(e), newLsCommand(e), newCatCommand(e), newFindCommand(e), newDiffCommand(e), newRestoreCommand(e))
-	add("store", newForgetCommand(e), newRetentionCommand(e), newPruneCommand(e), newCheckCommand(e), newRepairCommand(e), newStatsCommand(e), newKeyCommand(e), newRemoteCommand(e))
+	add("store", newForgetCommand(e), newRetentionCommand(e), newPruneCommand(e), newCheckCommand(e), newRepairCommand(e), newCopyCommand(e), newStatsCommand(e), newKeyCommand(e), newRemoteCommand(e))
 	add("", newAgentCommand(e), newApplyCommand(e), newGuardCommand(e), newUnitCommand(e), newMountHelperCommand(e), newCompletionCommand(e), newManCommand(e), newVersionCommand(e))
 	return root
 }

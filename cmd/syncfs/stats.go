@@ -3,24 +3,38 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/blob"
+	"github.com/syncfs/syncfs/internal/upkeep"
 )
 
 // statsReport is `stats --json`.
 type statsReport struct {
-	Repository  string        `json:"repository"`
-	URL         string        `json:"url"`
-	Packs       int64         `json:"packs"`
-	Chunks      int64         `json:"chunks"`
-	PlainBytes  int64         `json:"plain_bytes"`
-	StoredBytes int64         `json:"stored_bytes"`
-	SpoolBytes  int64         `json:"spool_bytes"`
-	CacheBytes  int64         `json:"cache_bytes"`
-	Folders     []folderStats `json:"folders"`
+	Repository  string `json:"repository"`
+	URL         string `json:"url"`
+	Packs       int64  `json:"packs"`
+	Chunks      int64  `json:"chunks"`
+	PlainBytes  int64  `json:"plain_bytes"`
+	StoredBytes int64  `json:"stored_bytes"`
+	// Restored is every version written out, plain what of that is different,
+	// stored what that takes compressed and sealed. Absent without the remote.
+	RestoredBytes int64         `json:"restored_bytes,omitempty"`
+	Versions      int64         `json:"versions,omitempty"`
+	Months        []monthStats  `json:"months,omitempty"`
+	SpoolBytes    int64         `json:"spool_bytes"`
+	CacheBytes    int64         `json:"cache_bytes"`
+	Folders       []folderStats `json:"folders"`
+}
+
+// monthStats is what came in a month and is still there.
+type monthStats struct {
+	Month    string `json:"month"`
+	Versions int64  `json:"versions"`
+	Stored   int64  `json:"stored_bytes"`
 }
 
 type folderStats struct {
@@ -62,6 +76,16 @@ func runStats(ctx context.Context, e *env) error {
 			Repository: setup.Repository, URL: setup.URL, Packs: s.Packs, Chunks: s.Chunks, PlainBytes: s.PlainBytes,
 			StoredBytes: s.StoredBytes, SpoolBytes: s.SpoolBytes, CacheBytes: s.CacheBytes, Folders: []folderStats{},
 		}
+		measured, err := upkeep.Measure(ctx, r.Repository().Remote, r.Lines())
+		if err != nil && !errors.Is(err, blob.ErrOffline) {
+			return err
+		}
+		if err == nil {
+			report.RestoredBytes, report.Versions = measured.Restored, measured.Versions
+			for _, m := range measured.Months {
+				report.Months = append(report.Months, monthStats(m))
+			}
+		}
 		folders, err := r.Folders(ctx)
 		if err != nil {
 			return err
@@ -90,9 +114,22 @@ func (e *env) printStats(s statsReport) error {
 	t.row("at", s.URL)
 	t.row("stored", size(s.StoredBytes)+" in "+count(s.Packs, "pack", "packs"))
 	t.row("holds", size(s.PlainBytes)+" in "+count(s.Chunks, "piece", "pieces"))
+	if s.Versions > 0 {
+		t.row("restored", size(s.RestoredBytes)+" in "+count(s.Versions, "version", "versions")+ratios(s))
+	}
 	t.row("here", size(s.SpoolBytes)+" to send, "+size(s.CacheBytes)+" cached")
 	if err := t.flush(); err != nil || len(s.Folders) == 0 {
 		return err
+	}
+	if len(s.Months) > 0 {
+		e.say("")
+		t = e.newTable("MONTH", "VERSIONS", "STORED")
+		for _, m := range s.Months {
+			t.row(m.Month, m.Versions, size(m.Stored))
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
 	}
 	e.say("")
 	t = e.newTable("FOLDER", "VERSIONS", "FIRST", "NEWEST", "FILES", "SIZE")
@@ -100,4 +137,13 @@ func (e *env) printStats(s statsReport) error {
 		t.row(f.Name, f.Versions, f.First, f.Newest, f.Files, size(f.Bytes))
 	}
 	return t.flush()
+}
+
+// ratios says what deduplication and compression save.
+func ratios(s statsReport) string {
+	if s.PlainBytes == 0 || s.StoredBytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": deduplicated to 1/%.1f, compressed to 1/%.1f",
+		float64(s.RestoredBytes)/float64(s.PlainBytes), float64(s.PlainBytes)/float64(s.StoredBytes))
 }

@@ -39,9 +39,10 @@ type world struct {
 
 func newWorld(t testing.TB, now func() time.Time) *world {
 	t.Helper()
-	keys, err := seal.NewKeys(nil)
+	remote := blob.NewMem(now)
+	keys, err := store.Init(context.Background(), remote, "p", "test", nil, store.WorkFactor(2))
 	must(t, err)
-	return &world{t: t, remote: blob.NewMem(now), keys: keys}
+	return &world{t: t, remote: remote, keys: keys}
 }
 
 // clock is one that steps on with every call.
