@@ -162,7 +162,7 @@ func (a *Agent) keepSchedules(ctx context.Context) {
 		}
 		wait := lookAt
 		for _, s := range list {
-			until := s.Next.Sub(a.o.Now())
+			until := s.dueIn(a.o.Now())
 			switch {
 			case busy[s.ID]:
 			case until <= 0:
@@ -224,6 +224,16 @@ func (a *Agent) runSchedule(ctx context.Context, s Schedule) {
 	if err != nil {
 		a.log.Error("schedules", "err", err)
 	}
+}
+
+// dueIn is how long it is until the next run. What begins in the future was noted
+// by a clock that was wrong: it is due.
+func (s *Schedule) dueIn(now time.Time) time.Duration {
+	soon := now.Add(lookAt)
+	if s.Created.After(soon) || s.Last != nil && s.Last.Begun.After(soon) {
+		return 0
+	}
+	return s.Next.Sub(now)
 }
 
 // ran notes a run and says when the next is due.

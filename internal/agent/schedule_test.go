@@ -64,3 +64,20 @@ func TestAScheduleSaysWhenItIsDueNext(t *testing.T) {
 		t.Errorf("a frequent one is tried again in %v", got)
 	}
 }
+
+func TestAClockThatWasWrongStopsNoSchedule(t *testing.T) {
+	at := time.Date(2025, 1, 31, 12, 0, 0, 0, time.UTC)
+	s := Schedule{Every: "60m", Created: at, Next: at}
+	if got := s.dueIn(at); got != 0 {
+		t.Errorf("a new one is due in %v", got)
+	}
+	nextYear := at.AddDate(1, 0, 0)
+	s.ran(Ran{Begun: nextYear, Ended: nextYear})
+	if got := s.dueIn(at.Add(time.Minute)); got != 0 {
+		t.Errorf("after the clock was set back it is due in %v", got)
+	}
+	s.ran(Ran{Begun: at, Ended: at})
+	if got := s.dueIn(at.Add(time.Minute)); got != 59*time.Minute {
+		t.Errorf("with a right clock it is due in %v", got)
+	}
+}
