@@ -279,6 +279,7 @@ func TestDeletionsOfAWindowAreCountedTogether(t *testing.T) {
 			{0, join(move(many("a", 0, 300)), tree{"k": "k"}), tree{"k": "k"}},
 		}, true, 300},
 		{"all of six", []round{{0, many("a", 0, 6), tree{}}}, true, 6},
+		{"all that others have left", []round{{5 * time.Minute, many("a", 0, 10), many("a", 1, 10)}, {0, many("a", 3, 10), tree{}}}, true, 8},
 		{"all of five", []round{{0, many("a", 0, 5), tree{}}}, false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

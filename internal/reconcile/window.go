@@ -46,7 +46,8 @@ type Judgement struct {
 // Counted is what that largest tree had, what now has not, and what a round of
 // this machine took away: so files that came and went within the window do not
 // add up (compilers make them by the thousand), a branch that was checked out
-// and left again is nothing, and what others deleted meanwhile is not ours.
+// and left again is nothing, and what others deleted meanwhile is not ours. The
+// items are what was there last, not what the largest tree had.
 func (w Rounds) Judge(ctx context.Context, d Differ, now versions.Entry, free func(path string) bool) (Judgement, error) {
 	var most versions.Entry
 	sum := int64(0)
@@ -57,14 +58,17 @@ func (w Rounds) Judge(ctx context.Context, d Differ, now versions.Entry, free fu
 		}
 	}
 	j := Judgement{Most: most}
-	if !TooMany(sum, most.Count) {
+	tooMany := func(deleted int64) bool { // or all that others have left
+		return TooMany(deleted, most.Count) || deleted > lostAll && now.Count == 0
+	}
+	if !tooMany(sum) {
 		return j, nil // whatever is looked at, it does not become more
 	}
-	ours := map[string]bool{}
+	ours := map[string]*versions.Entry{} // as they were when they were deleted last
 	for _, r := range w {
 		err := d.Diff(ctx, r.Before, r.After, func(c versions.Change) error {
 			if c.New == nil {
-				ours[c.Path] = true
+				ours[c.Path] = c.Old
 			}
 			return nil
 		})
@@ -74,8 +78,13 @@ func (w Rounds) Judge(ctx context.Context, d Differ, now versions.Entry, free fu
 	}
 	var err error
 	j.Lost, err = FindLost(ctx, d, most, now, func(path string) bool {
-		return ours[path] && (free == nil || !free(path))
+		return ours[path] != nil && (free == nil || !free(path))
 	})
-	j.Hold = err == nil && TooMany(j.Files, most.Count)
+	for i, it := range j.Items {
+		if last := ours[it.Path]; last != nil && last.Kind != versions.Dir && it.Entry.Kind != versions.Dir {
+			j.Items[i].Entry = *last // edited since the fullest tree
+		}
+	}
+	j.Hold = err == nil && tooMany(j.Files)
 	return j, err
 }

@@ -99,7 +99,11 @@ func (s *Syncer) holdOut(ctx context.Context, v view, tip versions.Entry, remove
 	if !j.Hold {
 		return v, nil
 	}
-	lost, err := reconcile.NewHeld(j.Items).Settle(ctx, s.o.Trees, j.Most, v.bare)
+	lost := reconcile.NewHeld(j.Items)
+	had, err := s.o.Trees.Apply(ctx, j.Most, lost.Over())
+	if err == nil {
+		lost, err = lost.Settle(ctx, s.o.Trees, had, v.bare)
+	}
 	if err != nil {
 		return v, fmt.Errorf("hold what was deleted: %w", err)
 	}

@@ -438,3 +438,31 @@ func TestWhatIsHeldIsNotSentWhileAChangeWaits(t *testing.T) {
 		t.Errorf("a has %d, b %d", len(a.tree()), len(b.tree()))
 	}
 }
+
+// What is held is what stood there last, not what the fullest tree of the window
+// had.
+func TestWhatIsHeldIsWhatWasDeleted(t *testing.T) {
+	t.Parallel()
+	w, a, b := pair(t, 8)
+	a.remove("d/000") // from here on deletions are counted
+	a.flush()
+	a.write("d/001", "edited")
+	a.flush()
+	together(t, a, b)
+	before := b.tree()
+	before["d/000"] = "content 0" // was deleted in the same ten minutes
+	a.remove("d")
+	a.remove("keep")
+	if h := a.hold(t); h[0].Files != 9 {
+		t.Errorf("a holds %+v", h)
+	}
+	eventually(t, "all that is held is in the line and on b", func() bool {
+		return difference(w.headTree(t, b), before) == "" && difference(b.tree(), before) == ""
+	})
+	if _, err := a.run.s.Undo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := difference(a.tree(), before); d != "" {
+		t.Errorf("what came back is not what was deleted:\n%s", d)
+	}
+}
