@@ -38,6 +38,9 @@ type Ledger struct {
 	during map[string]bool // what stood in a file that was open for writing meanwhile
 	now    int
 	met    int // when all machines had met last
+	// worked are the machines that have since put something at a path: of three
+	// or more, two may have had a conflict there of which the others know nothing.
+	worked map[string]map[string]bool
 	// crashed are machines that have since, or that are new since. One that
 	// crashed in the middle of an apply does not know how far it came, so what it
 	// replaces of that counts as a change of the state before: both contents are
@@ -47,12 +50,13 @@ type Ledger struct {
 
 // NewLedger is an empty one.
 func NewLedger() *Ledger {
-	return &Ledger{all: map[string]*content{}, during: map[string]bool{}, crashed: map[string]bool{}}
+	return &Ledger{all: map[string]*content{}, during: map[string]bool{}, worked: map[string]map[string]bool{}, crashed: map[string]bool{}}
 }
 
 // AllMet notes that all machines have the same tree.
 func (l *Ledger) AllMet() {
 	l.met = l.now
+	clear(l.worked)
 	clear(l.crashed)
 }
 
@@ -61,6 +65,15 @@ func (l *Ledger) Crashed(machine string) { l.crashed[machine] = true }
 
 // Unfinished tells whether a file was open for writing for longer.
 func (l *Ledger) Unfinished() bool { return len(l.during) > 0 }
+
+// Undone takes back what a machine removed in step.
+func (l *Ledger) Undone(machine string, step func()) {
+	before := l.now
+	step()
+	for _, c := range l.all {
+		c.ends = slices.DeleteFunc(c.ends, func(e use) bool { return e.machine == machine && e.at > before })
+	}
+}
 
 // Fresh is a content that nobody has written before.
 func (l *Ledger) Fresh(size int) string {
@@ -83,6 +96,7 @@ func (l *Ledger) wrote(machine, path, text, old string) {
 		l.all[text] = c
 	}
 	c.writers[machine] = true
+	l.put(machine, path)
 	if before, ok := l.all[old]; ok {
 		c.links = before.links
 		l.ended(machine, path, old, true)
@@ -117,7 +131,15 @@ func (l *Ledger) ended(machine, path, text string, edit bool) {
 	}
 }
 
+func (l *Ledger) put(machine, path string) {
+	if l.worked[path] == nil {
+		l.worked[path] = map[string]bool{}
+	}
+	l.worked[path][machine] = true
+}
+
 func (l *Ledger) moved(machine, to, text string) {
+	l.put(machine, to)
 	l.saw(machine, text)
 	if c, ok := l.all[text]; ok {
 		l.now++
@@ -172,7 +194,7 @@ func (l *Ledger) Wrong(tree map[string]string) (out []string) {
 			e := &c.ends[i]
 			e.unsure = e.unsure || e.at > l.met && l.crashed[e.machine]
 			for _, p := range paths {
-				if !e.unsure && c.back(*e, p) {
+				if !e.unsure && !l.rivals(*e, p) && c.back(*e, p) {
 					out = append(out, fmt.Sprintf("%.20q of %v stands at %q, though %s saw it at %q and replaced or removed it", text, slices.Sorted(maps.Keys(c.writers)), p, e.machine, e.path))
 				}
 			}
@@ -180,6 +202,18 @@ func (l *Ledger) Wrong(tree map[string]string) (out []string) {
 	}
 	sort.Strings(out)
 	return out
+}
+
+// rivals tells whether path may be a conflict copy that two other machines made
+// of what they both put where end was.
+func (l *Ledger) rivals(end use, path string) bool {
+	others := 0
+	for m := range l.worked[end.path] {
+		if m != end.machine {
+			others++
+		}
+	}
+	return end.at > l.met && others > 1 && path != end.path
 }
 
 // back tells whether c at path is what end should have ended.
