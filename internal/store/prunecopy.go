@@ -43,35 +43,38 @@ func (p *pruner) rescue(ctx context.Context) error {
 		p.extra[ref.digest] = true
 	}}
 	done := int64(0)
-	for n, i := range from {
-		err := p.copyPack(ctx, c, &p.packs[i])
-		if errors.Is(err, blob.ErrFull) {
-			// No room for a copy: what is unused as a whole can still go.
-			p.res.FullAtMerge = true
-			p.spare(from[n:])
-			break
+	for _, i := range from {
+		k := &p.packs[i]
+		if !k.doomed {
+			continue // there is no room for its class
 		}
-		if err != nil {
+		if err := p.roomFor(p.copyPack(ctx, c, k), from, k.tree); err != nil {
 			return err
 		}
-		done += p.packs[i].size
+		done += k.size
 		p.o.Progress("merging packs", done, total)
 	}
-	err = c.close(ctx)
-	if errors.Is(err, blob.ErrFull) {
-		p.res.FullAtMerge = true
-		p.spare(from)
-		err = nil
+	for class := range c.open {
+		if err := p.roomFor(c.finish(ctx, class), from, class == treeClass); err != nil {
+			return err
+		}
 	}
-	return err
+	return c.flush(ctx)
 }
 
-// spare lets packs be that could not be copied.
-func (p *pruner) spare(list []int) {
-	for _, i := range list {
-		k := &p.packs[i]
-		k.doomed = k.marked // that one stays while something in it is in use
+// roomFor lets packs of a class be when there was no room for their copies: what
+// is unused as a whole can still go.
+func (p *pruner) roomFor(err error, from []int, tree bool) error {
+	if !errors.Is(err, blob.ErrFull) {
+		return err
 	}
+	p.res.FullAtMerge = true
+	for _, i := range from {
+		if k := &p.packs[i]; k.tree == tree {
+			k.doomed = k.marked // that one stays while something in it is in use
+		}
+	}
+	return nil
 }
 
 // copyPack copies what is in use of one pack and nowhere else. Where a frame cannot
