@@ -229,8 +229,11 @@ func (a *Agent) runSchedule(ctx context.Context, s Schedule) {
 // dueIn is how long it is until the next run. What begins in the future was noted
 // by a clock that was wrong: it is due.
 func (s *Schedule) dueIn(now time.Time) time.Duration {
-	soon := now.Add(lookAt)
-	if s.Created.After(soon) || s.Last != nil && s.Last.Begun.After(soon) {
+	since := s.Created
+	if s.Last != nil {
+		since = s.Last.Begun
+	}
+	if since.After(now.Add(lookAt)) {
 		return 0
 	}
 	return s.Next.Sub(now)

@@ -77,6 +77,7 @@ func TestAClockThatWasWrongStopsNoSchedule(t *testing.T) {
 		t.Errorf("after the clock was set back it is due in %v", got)
 	}
 	s.ran(Ran{Begun: at, Ended: at})
+	s.Created = nextYear
 	if got := s.dueIn(at.Add(time.Minute)); got != 59*time.Minute {
 		t.Errorf("with a right clock it is due in %v", got)
 	}
