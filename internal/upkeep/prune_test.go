@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/syncfs/syncfs/internal/chunk"
+	"github.com/syncfs/syncfs/internal/blob"
 	"github.com/syncfs/syncfs/internal/line"
 	"github.com/syncfs/syncfs/internal/store"
 	"github.com/syncfs/syncfs/internal/upkeep"
@@ -21,7 +21,7 @@ var errCrash = errors.New("crash")
 // Writers, forgets and prunes without a grace, all at once; prunes and writers
 // end at random points and others go on. Nothing that a version needs may go.
 func TestNothingInUseIsLostByPrunesBesideWriters(t *testing.T) {
-	for round := range 6 {
+	for round := range 4 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -302,18 +302,16 @@ func TestAPruneRefusesWhereSomethingInUseIsMissing(t *testing.T) {
 	history(t, w, w.writer("a"), f.ID, 12)
 	must(t, forgetAllBut(ctx, w.lines(), w.head(f.ID), 8))
 	packs := w.names("packs/")
-	s := w.reader(nil)
-	rec := w.head(f.ID).Root
-	places := map[string]bool{}
-	must(t, versions.Uses(ctx, s, rec, func(_ chunk.Kind, id chunk.ID) bool { places[id.String()] = true; return true }))
-	must(t, w.remote.Delete(ctx, packs[0]))
+	var last blob.Info // of the newest version
+	for _, name := range packs {
+		info, err := w.remote.Stat(ctx, name)
+		if must(t, err); info.Modified.After(last.Modified) {
+			last = info
+		}
+	}
+	must(t, w.remote.Delete(ctx, last.Name))
 	res, err := w.prune(store.PruneOptions{}, nil)
 	left := len(w.names("packs/"))
-	// The pack may have held what was forgotten alone: then it is not missed.
-	if err == nil {
-		w.verify()
-		return
-	}
 	if !errors.Is(err, store.ErrCorrupt) && !errors.Is(err, versions.ErrCorrupt) || res.Deleted != 0 || left != len(packs)-1 {
 		t.Errorf("%v, %+v, %d packs left of %d", err, res, left, len(packs))
 	}
