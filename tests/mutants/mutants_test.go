@@ -19,6 +19,11 @@ type mutant struct{ name, file, old, new string }
 var mutants = []mutant{
 	{"the last writer wins without a copy", "internal/reconcile/merge.go",
 		"if err := m.conflict(d, name, l, path); err != nil {\n\t\t\treturn false, err\n\t\t}\n\t\tmerged = *r", "merged = *r"},
+	{"a delete beats an edit", "internal/reconcile/merge.go",
+		"case r == nil && lEdited:\n\t\tm.commit(path, nil, l)\n\t\treturn true, nil\n", ""},
+	{"the base names a head before it is applied", "internal/syncer/pull.go", "left, err := s.apply(ctx, p, to, head.Instant)",
+		"b := Base{Repository: s.o.Repository, Folder: s.o.ID, Number: head.Number, Epoch: head.Epoch, Snapshot: head.Snapshot, Instant: head.Instant, Root: head.Root}\n" +
+			"\tif err := s.setBase(b); err != nil {\n\t\treturn err\n\t}\n\tleft, err := s.apply(ctx, p, to, head.Instant)"},
 	{"a head that an event told of is overwritten", "internal/syncer/remote.go", "if s.head == nil || s.head.Number < head.Number {", "if true {"},
 }
 
