@@ -27,7 +27,8 @@ func newAddCommand(e *env) *cobra.Command {
 		Long: `Make a directory a folder. It is mounted over itself: the files stay where they
 are, as plain files, and when syncfs stops the directory is simply there.
 Nothing that a program wrote and closed is lost until the folder's retention
-removes it; without a retention policy every version is kept.`,
+removes it: by default all versions of a day, one an hour for a week, one a day
+for a month, one a week for a year, and one a month for ever.`,
 		Example: `  syncfs add ~/Documents
   syncfs add ~/Documents --name docs
   syncfs add /srv/data --no-mount      # watched as a plain directory`,
@@ -99,9 +100,9 @@ func (e *env) showAdded(s agent.FolderStatus) error {
 		if s.OnDemand {
 			e.say("content comes when it is read, and lies in %s", s.Content)
 		}
-		e.say("its earlier states are in %s/%s; every version is kept (no retention is set)", s.Path, name)
+		e.say("its earlier states are in %s/%s; how long they are kept: syncfs retention show %s", s.Path, name, s.Name)
 	} else {
-		e.say("%s is watched at %s; every version is kept (no retention is set)", s.Name, s.Path)
+		e.say("%s is watched at %s; how long versions are kept: syncfs retention show %s", s.Name, s.Path, s.Name)
 	}
 	for _, p := range s.Problems {
 		e.note("%s", problemText(p))
