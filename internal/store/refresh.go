@@ -123,6 +123,11 @@ func (s *Store) refresh(ctx context.Context) error {
 	if l.marks, err = listNames(ctx, s.remote, marksPrefix); err != nil {
 		return err
 	}
+	if len(l.deltas)+len(l.runs) == 0 {
+		if err := s.mayBeEmpty(ctx, known); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	var newRuns, newDeltas, newMarks []string
 	for name := range l.runs {
@@ -162,6 +167,20 @@ func (s *Store) refresh(ctx context.Context) error {
 	s.index.vouched = vouched
 	s.refreshed = begun
 	return nil
+}
+
+// mayBeEmpty tells whether a remote without an index is to be believed. Where a
+// disk is not mounted, or everything was moved away, nothing is listed either:
+// what is known and cached must not be forgotten for that.
+func (s *Store) mayBeEmpty(ctx context.Context, known map[string]struct{}) error {
+	if len(known) == 0 && len(s.cache.keys("index-")) == 0 {
+		return nil
+	}
+	_, err := s.remote.Stat(ctx, configName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: it does not hold the repository any more", blob.ErrOffline)
+	}
+	return err
 }
 
 // knownIndex is the names of the index blobs that were known before a listing:

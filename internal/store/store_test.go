@@ -276,6 +276,23 @@ func TestWithoutTheRemoteCachesAndSpoolGoOn(t *testing.T) {
 	fresh.wantIn(t, newMachine(t, remote, keys).open())
 }
 
+// A server whose data was moved away lists nothing, and says so without an error.
+func TestARemoteThatHoldsNothingAnyMoreIsNotBelieved(t *testing.T) {
+	remote, keys := blob.NewMem(nil), newKeys(t)
+	m := newMachine(t, remote, keys)
+	s := m.open()
+	all := putMany(t, s, 0, 3, 500)
+	round(t, s)
+	must(t, s.Close())
+	m.remote = blob.NewMem(nil)
+	s = m.open()
+	all.wantIn(t, s)
+	if err := s.Refresh(t.Context()); !errors.Is(err, blob.ErrOffline) {
+		t.Errorf("Refresh: %v, want ErrOffline", err)
+	}
+	all.wantIn(t, s)
+}
+
 // A commit carries all that is pending, but says so of its own part only; the
 // rest goes with the next one, whose index is another.
 func TestWithoutTheRemoteAllCommitsOfABurstAreKnown(t *testing.T) {
