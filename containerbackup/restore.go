@@ -61,7 +61,9 @@ type restore struct {
 	plan  *planned
 	ids   map[string]string // of containers that were made, by name
 	image map[string]string // what containers name their image by, by its id
-	done  Restored
+	// loaded are the images that the engine had not got.
+	loaded []string
+	done   Restored
 }
 
 const defaultWait = 5 * time.Minute
@@ -110,13 +112,19 @@ func (e *Engine) Restore(ctx context.Context, o RestoreOptions) (*Restored, erro
 	if err != nil {
 		return nil, err
 	}
+	err = r.run(ctx)
+	return &r.done, err
+}
+
+// run is Restore.
+func (r *restore) run(ctx context.Context) error {
 	there, err := r.replaces(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !there.None() {
-		if err := o.Confirm(there); err != nil {
-			return nil, err
+		if err := r.o.Confirm(there); err != nil {
+			return err
 		}
 	}
 	// What takes long and harms nothing comes first, so that a backup that cannot
@@ -125,10 +133,10 @@ func (e *Engine) Restore(ctx context.Context, o RestoreOptions) (*Restored, erro
 		r.checkContent, r.loadImages, r.removeContainers, r.makeNetworks, r.makeVolumes, r.fillBinds, r.makeContainers, r.startAll,
 	} {
 		if err := step(ctx); err != nil {
-			return &r.done, err
+			return err
 		}
 	}
-	return &r.done, nil
+	return nil
 }
 
 // replaces looks what is there already. ErrOccupied.

@@ -93,10 +93,15 @@ func (r *restore) loadImage(ctx context.Context, img SavedImage) error {
 		return fmt.Errorf("the backup was made without images, and the engine has not got %s: pull or build it, then run this again", img.ID)
 	}
 	r.o.Note("load image %s", called(img))
+	r.loaded = append(r.loaded, img.ID)
 	in, out := io.Pipe()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		err := r.archive(ctx, tar.NewWriter(out), img, nil)
+		w := tar.NewWriter(out)
+		err := writeImage(ctx, r.o.Trees, r.o.Contents, r.o.Root, w, img, nil)
+		if err == nil {
+			err = w.Close()
+		}
 		out.CloseWithError(err) // nil is the end
 		return err
 	})
@@ -137,11 +142,8 @@ func loadError(in io.Reader) error {
 	}
 }
 
-// archive writes an image as docker save does; names are what it is to be called.
-func (r *restore) archive(ctx context.Context, w *tar.Writer, img SavedImage, names []string) error {
-	return writeImage(ctx, r.o.Trees, r.o.Contents, r.o.Root, w, img, names)
-}
-
+// writeImage writes an image as docker save does; names are what it is to be
+// called.
 func writeImage(ctx context.Context, trees *versions.Trees, contents *versions.Contents, root versions.Entry, w *tar.Writer, img SavedImage, names []string) error {
 	one := archived{Config: blobPath(img.Config), RepoTags: names}
 	written := map[string]bool{}
@@ -168,10 +170,8 @@ func writeImage(ctx context.Context, trees *versions.Trees, contents *versions.C
 	if err := w.WriteHeader(&tar.Header{Name: "manifest.json", Mode: 0o644, Size: int64(len(data)), Typeflag: tar.TypeReg}); err != nil {
 		return err
 	}
-	if _, err := w.Write(data); err != nil {
-		return err
-	}
-	return w.Close()
+	_, err = w.Write(data)
+	return err
 }
 
 // writeFile writes a stored file to a tar, plain.

@@ -40,7 +40,7 @@ context, the usual socket). Labels on a container say more:
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newContainerBackupCommand(e), newContainerListCommand(e), newContainerShowCommand(e), newContainerVerifyCommand(e),
-		newContainerRestoreCommand(e))
+		newContainerRestoreCommand(e), newContainerExportCommand(e))
 	return cmd
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/syncfs/syncfs/internal/agent"
 	"github.com/syncfs/syncfs/internal/backup"
 	"github.com/syncfs/syncfs/internal/config"
+	"github.com/syncfs/syncfs/internal/oplog"
 	"github.com/syncfs/syncfs/versions"
 )
 
@@ -18,6 +19,7 @@ type containerBackupOptions struct {
 	name     string
 	tags     []string
 	noImages bool
+	every    string
 	limits   limitFlags
 }
 
@@ -38,9 +40,13 @@ fails fails the backup.
 
 What the last backup has is neither exported nor read again. Volumes are read
 from the engine's own directory: the engine must be on this machine, and the user
-must be root.`,
+must be root.
+
+With --every the background process repeats the backup, after a ` + "`DURATION`" + ` such as
+24h or by a cron expression; ` + "`syncfs schedule`" + ` lists and removes what is repeated.`,
 		Example: `  syncfs container backup moodle
-  syncfs container backup moodle --name production_pre_deploy --tag v3.0.1 --no-images`,
+  syncfs container backup moodle --name production_pre_deploy --tag v3.0.1 --no-images
+  syncfs container backup moodle --every '0 2 * * *'`,
 		Args: exactArgs("PROJECT"),
 		RunE: runE(func(ctx context.Context, args []string) error { return runContainerBackup(ctx, e, o, args[0]) }),
 	}
@@ -48,12 +54,31 @@ must be root.`,
 	f.StringVar(&o.name, "name", "", "call the backup so: PROJECT@`NAME` finds it")
 	f.StringArrayVar(&o.tags, "tag", nil, "a `word` that marks the backup (repeatable)")
 	f.BoolVar(&o.noImages, "no-images", false, "leave images out")
+	f.StringVar(&o.every, "every", "", "repeat it: a duration or a cron `expression`")
 	o.limits.add(f, "limit-")
 	e.addJSON(cmd)
 	return cmd
 }
 
+// command is the same backup as another process is told it.
+func (o containerBackupOptions) command(project string) []string {
+	args := []string{"container", "backup", "--json"}
+	if o.name != "" {
+		args = append(args, "--name="+o.name)
+	}
+	for _, tag := range o.tags {
+		args = append(args, "--tag="+tag)
+	}
+	if o.noImages {
+		args = append(args, "--no-images")
+	}
+	return append(append(args, o.limits.command()...), "--", project)
+}
+
 func runContainerBackup(ctx context.Context, e *env, o containerBackupOptions, project string) error {
+	if o.every != "" {
+		return e.repeat(ctx, o.every, []string{project}, map[string][]string{project: o.command(project)})
+	}
 	e.boundMemory()
 	dirs, err := e.dirs()
 	if err != nil {
@@ -102,6 +127,11 @@ func (e *env) pushContainer(ctx context.Context, dirs config.Dirs, engine *conta
 			return backup.Tree{Root: made.Root, At: made.At}, nil
 		})
 		bar.done()
+		op := oplog.Operation{What: oplog.Backup, Folder: project, Path: project}
+		if err == nil {
+			op.Instant, op.Files, op.Bytes = rep.Instant.String(), made.Root.Count, made.Root.Size
+		}
+		e.record(ctx, r, op, begun, err)
 		if err != nil {
 			return err
 		}
@@ -120,7 +150,7 @@ func (e *env) tellContainerBackup(project string, rep backup.Report, made *conta
 	}
 	if e.json {
 		e.jsonLine(e.stdout, message{
-			"message_type": "summary", "project": project, "instant": rep.Instant.String(), "name": made.Info.Name,
+			"message_type": "summary", "folder": project, "project": project, "instant": rep.Instant.String(), "name": made.Info.Name,
 			"files": made.Root.Count, "bytes": made.Root.Size, "bytes_read": made.Read, "bytes_sent": rep.SentBytes,
 			"dumps": dumps, "volumes": len(made.Info.Volumes), "images": len(made.Info.Images),
 			"warnings": len(made.Info.Warnings), "skew_seconds": made.Info.Skew, "seconds": seconds,

@@ -39,6 +39,16 @@ func (l *limitFlags) over(was agent.Limits) (limits agent.Limits, said bool) {
 	return was, up || down
 }
 
+// command are the limits that were said, as another process is told them.
+func (l *limitFlags) command() (args []string) {
+	for _, name := range []string{l.prefix + "upload", l.prefix + "download"} {
+		if f := l.flags.Lookup(name); f.Changed {
+			args = append(args, "--"+name+"="+f.Value.String())
+		}
+	}
+	return args
+}
+
 // tell gives a running agent the limits that were said, if any.
 func (l *limitFlags) tell(ctx context.Context, c *agent.Client) error {
 	if _, said := l.over(agent.Limits{}); !said {

@@ -120,24 +120,33 @@ func newScheduleRemoveCommand(e *env) *cobra.Command {
 
 // scheduleBackups has the agent repeat a backup of each path.
 func (e *env) scheduleBackups(ctx context.Context, o backupOptions, paths []string) error {
-	if _, err := agent.ParseEvery(o.every); err != nil {
-		return err
-	}
 	flags, err := o.command()
 	if err != nil {
 		return err
 	}
+	lines := map[string][]string{}
+	for _, path := range paths {
+		lines[path] = append(append([]string{"backup"}, flags...), "--", path)
+	}
+	return e.repeat(ctx, o.every, paths, lines)
+}
+
+// repeat has the agent repeat command lines, each by what it saves.
+func (e *env) repeat(ctx context.Context, every string, what []string, lines map[string][]string) error {
+	if _, err := agent.ParseEvery(every); err != nil {
+		return err
+	}
 	return e.withStartedAgent(ctx, func(c *agent.Client) error {
-		for _, path := range paths {
-			s := agent.Schedule{Every: o.every, What: path}
-			for _, arg := range append(append([]string{"backup"}, flags...), "--", path) {
+		for _, one := range what {
+			s := agent.Schedule{Every: every, What: one}
+			for _, arg := range lines[one] {
 				s.Args = append(s.Args, []byte(arg))
 			}
 			added, err := c.AddSchedule(ctx, s)
 			if err != nil {
 				return err
 			}
-			e.say("%s is saved every %s, for the first time now (schedule %s)", path, o.every, added.ID)
+			e.say("%s is saved every %s, for the first time now (schedule %s)", one, every, added.ID)
 		}
 		return nil
 	})
@@ -183,12 +192,7 @@ func (o *backupOptions) command() ([]string, error) {
 	}
 	on("one-file-system", o.oneFileSystem)
 	on("force-read", o.forceRead)
-	for _, name := range []string{"limit-upload", "limit-download"} {
-		if f := o.limits.flags.Lookup(name); f.Changed {
-			text(name, f.Value.String())
-		}
-	}
-	return args, nil
+	return append(args, o.limits.command()...), nil
 }
 
 // scheduled runs one command line of this program at /, away from every mount,

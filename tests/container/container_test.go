@@ -92,6 +92,12 @@ func TestAProjectIsRemovedAndComesBackAsItWas(t *testing.T) {
 	h.Run("container", "verify", "shop@"+first.Instant)
 	checkMount(t, h, first.Instant)
 
+	// A drill leaves nothing, and no bad backup passes one.
+	if out := h.Run("container", "verify", "shop", "--drill"); !strings.Contains(out, "database shop imported") || !strings.Contains(out, "volume shop_uploads: 4 files") {
+		t.Errorf("the drill says\n%s", out)
+	}
+	nothingOf(t, "drill")
+
 	p.remove()
 	docker(t, "rmi", "-f", image)
 	t.Cleanup(func() { docker(t, "image", "inspect", image) }) // the other tests need it
@@ -129,6 +135,16 @@ func TestAProjectIsRemovedAndComesBackAsItWas(t *testing.T) {
 	}
 }
 
+// nothingOf fails where the engine has something with this in its name.
+func nothingOf(t *testing.T, part string) {
+	t.Helper()
+	for _, what := range [][]string{{"ps", "-a", "--format", "{{.Names}}"}, {"volume", "ls", "-q"}, {"network", "ls", "--format", "{{.Name}}"}} {
+		if list := docker(t, what...); strings.Contains(list, part) {
+			t.Errorf("docker %s: %s", what[0], list)
+		}
+	}
+}
+
 // checkMount looks at a backup as any program sees it.
 func checkMount(t *testing.T, h *world.Home, instant string) {
 	t.Helper()
@@ -153,14 +169,8 @@ ls`)
 	if got := world.Sh(t, filepath.Join(at, "config"), "cat compose.env"); got != "SHOP_TOKEN=t0ken\n" {
 		t.Errorf("the project's .env is %q", got)
 	}
-	// The images are what docker itself loads.
-	docker(t, "rmi", "-f", image)
-	load := exec.Command("sh", "-c", "tar -C images -cf - . | docker load")
-	load.Dir = filepath.Join(at, ".versions", instant)
-	load.Env = append(os.Environ(), "DOCKER_HOST="+host.socket(), "DOCKER_CONFIG="+host.dir)
-	if out, err := load.CombinedOutput(); err != nil || !strings.Contains(string(out), image) {
-		t.Errorf("docker load: %v\n%s", err, out)
-	}
+	// Images are a layout that docker load takes: see TestAnExportIsOfUseWithoutUs.
+	world.Sh(t, filepath.Join(at, "images"), `grep -q '"RepoTags":\["`+image+`"\]' manifest.json && cat oci-layout index.json >/dev/null`)
 }
 
 func TestWhatABackupHasPausedRunsAgainAfterAKill(t *testing.T) {
@@ -251,6 +261,48 @@ func TestADumpThatIsNotWholeFailsTheBackup(t *testing.T) {
 			t.Errorf("exit code %d, want 1 and a word on credentials\n%s", code, errs)
 		}
 	})
+}
+
+func TestADrillFindsABackupThatIsOfNoUse(t *testing.T) {
+	p, h := newProject(t, "useless"), home(t)
+	p.network()
+	p.run("db", []string{"db:/var/lib/postgresql/data"}, "-e", "POSTGRES_PASSWORD=secret", image, "run-postgres")
+	p.eventually("db", "pg_isready", "-q", "-h", "127.0.0.1")
+	for name, dump := range map[string]string{
+		"SQL that does not run": `echo "create table orders(id no_such_type);"`,
+		"another database":      `echo "drop database if exists postgres;"`,
+	} {
+		dockerIn(t, "#!/bin/sh\n"+dump+"\necho '-- PostgreSQL database dump complete'\n", "exec", "-i", p.container("db"), "sh", "-c", "cat >/usr/local/bin/pg_dump; chmod 755 /usr/local/bin/pg_dump")
+		h.Run("container", "backup", "useless", "--no-images")
+		h.Run("container", "verify", "useless")
+		out, errs, code := h.Try("container", "verify", "useless", "--drill")
+		if code != 6 || !strings.Contains(errs, "drill") {
+			t.Errorf("%s: exit code %d, want 6\n%s%s", name, code, out, errs)
+		}
+		nothingOf(t, "drill")
+	}
+}
+
+func TestAnExportIsOfUseWithoutUs(t *testing.T) {
+	p, h := newProject(t, "export"), home(t)
+	p.network()
+	p.run("app", []string{"data:/data"}, image, "sh", "-c", "mkdir -m 2750 /data/d; echo d >/data/d/d; ln /data/d/d /data/same; chown 33:44 /data/d/d; exec sleep infinity")
+	p.eventually("app", "test", "-e", "/data/same")
+	p.eventually("app", "sh", "-c", `[ "$(stat -c %u /data/d/d)" = 33 ]`)
+	h.Run("container", "backup", "export")
+	to := h.Path("exported")
+	h.Run("container", "export", "export", to)
+	world.Sh(t, to, "sha256sum --strict --quiet -c backup_manifest.txt && mkdir ../volume && tar -C ../volume -xpzf volumes/export_data.tar.gz")
+	if got := world.Sh(t, h.Path("volume"), "stat -c '%n %a %u:%g %h' d d/d same"); got != "d 2750 0:0 2\nd/d 644 33:44 2\nsame 644 33:44 2\n" {
+		t.Errorf("the volume is\n%s", got)
+	}
+	docker(t, "rmi", "-f", image)
+	if out := docker(t, "load", "-i", filepath.Join(to, "syncfs-test_1_image.tar.gz")); !strings.Contains(out, image) {
+		t.Errorf("docker load: %s", out)
+	}
+	if _, errs, code := h.Try("container", "export", "export", to); code != 1 || !strings.Contains(errs, "not empty") {
+		t.Errorf("an export to where something is: exit code %d\n%s", code, errs)
+	}
 }
 
 func TestLabelsSayWhatIsSaved(t *testing.T) {

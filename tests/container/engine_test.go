@@ -26,8 +26,9 @@ const image = "syncfs-test:1"
 // engine is a container engine of the tests' own, in namespaces of its own: what
 // it does to networks and mounts ends with it, and so do its containers.
 type engine struct {
-	dir string
-	cmd *exec.Cmd
+	dir   string
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when it has
 }
 
 // host is the engine that all tests of this package share.
@@ -53,7 +54,19 @@ func run(m *testing.M) int {
 
 func (e *engine) socket() string { return "unix://" + filepath.Join(e.dir, "docker.sock") }
 
+// start tries more than once: on a busy machine the engine gives up on its own
+// containerd after a quarter of a minute.
 func (e *engine) start() (err error) {
+	for range 5 {
+		if err = e.startOnce(); err == nil {
+			return nil
+		}
+		e.stop()
+	}
+	return err
+}
+
+func (e *engine) startOnce() (err error) {
 	// On a disk, not where /tmp may be memory or an overlay.
 	if e.dir, err = os.MkdirTemp("/var/tmp", "syncfs-engine-"); err != nil {
 		return err
@@ -72,26 +85,31 @@ func (e *engine) start() (err error) {
 	if err := e.cmd.Start(); err != nil {
 		return err
 	}
-	for end := time.Now().Add(3 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
+	e.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) { _ = cmd.Wait(); close(ended) }(e.cmd, e.ended)
+	for {
 		if _, err = e.docker("", "version"); err == nil {
 			return nil
 		}
-		if time.Now().After(end) {
+		select {
+		case <-e.ended:
 			said, _ := os.ReadFile(log.Name())
-			return fmt.Errorf("%w\n%s", err, said[max(0, len(said)-4000):])
+			return fmt.Errorf("the engine has ended: %s", said[max(0, len(said)-4000):])
+		case <-time.After(200 * time.Millisecond):
 		}
 	}
 }
 
 // stop ends the engine with all that it runs.
 func (e *engine) stop() {
-	if e.cmd != nil && e.cmd.Process != nil {
+	if e.ended != nil {
 		// Containers first: so their cgroups and mounts go as usual.
 		if ids, err := e.docker("", "ps", "-aq"); err == nil && ids != "" {
 			_, _ = e.docker("", append([]string{"rm", "-f"}, strings.Fields(ids)...)...)
 		}
 		_ = e.cmd.Process.Kill()
-		_ = e.cmd.Wait()
+		<-e.ended
+		e.ended = nil
 	}
 	for range 50 { // what it has mounted goes with its last process
 		if os.RemoveAll(e.dir) == nil {
