@@ -15,16 +15,16 @@ import (
 )
 
 const containerHelp = `PROJECT@TIME is a backup of a project: TIME is an instant (20250131_201530, in
-UTC), 2025-01-31, 2025-01-31T20:15, yesterday, 2h-ago or latest, or the name that
-the backup was given; without it the newest is meant.`
+UTC), 2025-01-31, 2025-01-31T20:15, yesterday, 2h-ago or latest, or the name
+that the backup was given; without it the newest is meant.`
 
 func newContainerCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "container",
 		Short: "Back up Docker Compose projects, and bring them back",
-		Long: `Back up Docker Compose projects: databases dumped by their own tools, volumes file
-by file, images, configuration, all of one instant, into the repository. Each
-project is a folder; syncfs mount PROJECT DIR shows its backups.
+		Long: `Back up Docker Compose projects: databases dumped by their own tools, volumes
+file by file, images, configuration, all of one instant, into the repository.
+Each project is a folder; syncfs mount PROJECT DIR shows its backups.
 
 The engine is the one that the docker command would use (DOCKER_HOST, its
 context, the usual socket). Labels on a container say more:
@@ -36,6 +36,9 @@ context, the usual socket). Labels on a container say more:
   syncfs.backup.user=NAME    who dumps its database and runs these
   syncfs.backup.exclude=PATH,...  paths in it that are not saved
   syncfs.backup.binds=PATH,...    bind mounts that are saved; all: every one`,
+		Example: `  syncfs container backup moodle
+  syncfs container list
+  syncfs container restore moodle --as moodle-test`,
 		Args: noCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}

@@ -28,10 +28,10 @@ func newContainerBackupCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "backup PROJECT",
 		Short: "Back up a Docker Compose project",
-		Long: `Back up a Docker Compose project, or a container that was started without Compose,
-into the folder of its name: a dump of each database (PostgreSQL, MariaDB, MySQL,
-Redis) made in its container, volumes file by file, images, networks, the files
-that Compose was given.
+		Long: `Back up a Docker Compose project, or a container that was started without
+Compose, into the folder of its name: a dump of each database (PostgreSQL,
+MariaDB, MySQL, Redis) made in its container, volumes file by file, images,
+networks, the files that Compose was given.
 
 Who writes to the volumes is paused while they are read, and runs on afterwards,
 whatever happens: what is paused is written down first, and the next syncfs
@@ -39,13 +39,14 @@ container command lets go on what a backup that was killed has left. A dump that
 fails fails the backup.
 
 What the last backup has is neither exported nor read again. Volumes are read
-from the engine's own directory: the engine must be on this machine, and the user
-must be root.
+from the engine's own directory: the engine must be on this machine, and the
+user must be root.
 
-With --every the background process repeats the backup, after a ` + "`DURATION`" + ` such as
-24h or by a cron expression; ` + "`syncfs schedule`" + ` lists and removes what is repeated.`,
+With --every the background process repeats the backup, after a duration such
+as 24h or by a cron expression; "syncfs schedule" lists and removes what is
+repeated.`,
 		Example: `  syncfs container backup moodle
-  syncfs container backup moodle --name production_pre_deploy --tag v3.0.1 --no-images
+  syncfs container backup moodle --name pre_deploy --tag v3.0.1 --no-images
   syncfs container backup moodle --every '0 2 * * *'`,
 		Args: exactArgs("PROJECT"),
 		RunE: runE(func(ctx context.Context, args []string) error { return runContainerBackup(ctx, e, o, args[0]) }),

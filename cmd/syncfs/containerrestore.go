@@ -28,9 +28,9 @@ func newContainerRestoreCommand(e *env) *cobra.Command {
 		Short: "Bring a project back",
 		Long: `Bring a project back as a backup has it: images the engine has not are loaded,
 networks and volumes made, volumes filled with owners and modes, databases
-started and their dumps imported, then the rest in the order of its dependencies,
-until all health checks are content. Compose's labels are kept, so that docker
-compose goes on with the project.
+started and their dumps imported, then the rest in the order of its
+dependencies, until all health checks are content. Compose's labels are kept,
+so that docker compose goes on with the project.
 
 What is there is replaced: containers of these names, and the content of these
 volumes. That is asked first; --yes answers, and is needed where nobody can.

@@ -25,9 +25,10 @@ func newContainerVerifyCommand(e *env) *cobra.Command {
 backup_manifest.txt has of it. What differs is named, and the exit code is 6.
 In a mount, sha256sum -c backup_manifest.txt does the same.
 
-With --drill the backup is then restored as a project of its own, which publishes
-no port and shares nothing with the original: databases are imported, volumes
-filled, health checks awaited. Whatever comes of it, all that was made is removed.
+With --drill the backup is then restored as a project of its own, which
+publishes no port and shares nothing with the original: databases are imported,
+volumes filled, health checks awaited. Whatever comes of it, all that was made
+is removed.
 
 ` + containerHelp,
 		Example: `  syncfs container verify moodle

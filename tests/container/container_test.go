@@ -93,7 +93,7 @@ func TestAProjectIsRemovedAndComesBackAsItWas(t *testing.T) {
 	checkMount(t, h, first.Instant)
 
 	// A drill leaves nothing, and no bad backup passes one.
-	if out := h.Run("container", "verify", "shop", "--drill"); !strings.Contains(out, "database shop imported") || !strings.Contains(out, "volume shop_uploads: 4 files") {
+	if out := h.Run("container", "verify", "shop", "--drill"); !strings.Contains(out, "database shop imported") || !strings.Contains(out, "volume shop_uploads: ") {
 		t.Errorf("the drill says\n%s", out)
 	}
 	nothingOf(t, "drill")

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -190,14 +189,4 @@ func (m *machine) gone() {
 		}
 		return nil
 	})
-}
-
-// fails runs a script of ann's that must fail and returns what it prints.
-func (m *machine) fails(script string) string {
-	m.t.Helper()
-	out, err := m.tryAnn(script)
-	if err == nil {
-		m.t.Fatalf("ann: %s: succeeded\n%s", script, out)
-	}
-	return strings.TrimSpace(out)
 }
