@@ -111,6 +111,7 @@ func (s *Store) refresh(ctx context.Context) error {
 	var l listing
 	var err error
 	known, begun := s.knownIndex(), s.o.Now()
+	some := len(known) > 0 || len(s.cache.keys("index-")) > 0
 	// Deltas before runs: what a compaction moves from the one to the other
 	// between the two listings is seen twice or, the old ones being gone, asked
 	// for anew.
@@ -123,8 +124,8 @@ func (s *Store) refresh(ctx context.Context) error {
 	if l.marks, err = listNames(ctx, s.remote, marksPrefix); err != nil {
 		return err
 	}
-	if len(l.deltas)+len(l.runs) == 0 {
-		if err := s.mayBeEmpty(ctx, known); err != nil {
+	if some && len(l.deltas)+len(l.runs) == 0 {
+		if err := s.stillThere(ctx); err != nil {
 			return err
 		}
 	}
@@ -169,13 +170,10 @@ func (s *Store) refresh(ctx context.Context) error {
 	return nil
 }
 
-// mayBeEmpty tells whether a remote without an index is to be believed. Where a
-// disk is not mounted, or everything was moved away, nothing is listed either:
-// what is known and cached must not be forgotten for that.
-func (s *Store) mayBeEmpty(ctx context.Context, known map[string]struct{}) error {
-	if len(known) == 0 && len(s.cache.keys("index-")) == 0 {
-		return nil
-	}
+// stillThere tells whether a remote that lists no index, of which some is known
+// or cached, is to be believed. Where a disk is not mounted, or everything was
+// moved away, nothing is listed either, and nothing must be forgotten for that.
+func (s *Store) stillThere(ctx context.Context) error {
 	_, err := s.remote.Stat(ctx, configName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: it does not hold the repository any more", blob.ErrOffline)
