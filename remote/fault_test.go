@@ -172,7 +172,7 @@ func TestAConnectionThatStandsStillIsNoticed(t *testing.T) {
 			t.Parallel()
 			w := serve(t, worldOptions{tls: useTLS})
 			wire := newWire(t, w)
-			c := w.client(func(o *remote.ClientOptions) { o.URL, o.Stall = wire.url, 500*time.Millisecond })
+			c := w.client(func(o *remote.ClientOptions) { o.URL, o.Stall = wire.url, 3*time.Second })
 			const size = 12 << 20
 			data := randomBytes(3, size)
 			var once atomic.Bool
@@ -182,7 +182,7 @@ func TestAConnectionThatStandsStillIsNoticed(t *testing.T) {
 					wire.spoil("timeout", "upstream", `{"timeout":0}`)
 					go func() {
 						defer close(healed)
-						time.Sleep(700 * time.Millisecond)
+						time.Sleep(4 * time.Second)
 						wire.heal()
 					}()
 				}
@@ -275,10 +275,10 @@ func TestALostAnswerToAPutIsNoCollision(t *testing.T) {
 
 func TestASlowWireIsNotCut(t *testing.T) {
 	t.Parallel()
-	w := serve(t, worldOptions{change: func(o *remote.ServerOptions) { o.Limits.Stall = 400 * time.Millisecond }})
+	w := serve(t, worldOptions{change: func(o *remote.ServerOptions) { o.Limits.Stall = 3 * time.Second }})
 	wire := newWire(t, w)
-	wire.spoil("bandwidth", "upstream", `{"rate":1500}`) // KB/s: the upload takes several stall times
-	c := w.client(func(o *remote.ClientOptions) { o.URL, o.Stall = wire.url, 2*time.Second })
+	wire.spoil("bandwidth", "upstream", `{"rate":300}`) // KB/s: the upload takes several stall times
+	c := w.client(func(o *remote.ClientOptions) { o.URL, o.Stall = wire.url, 8*time.Second })
 	data := randomBytes(5, 3<<20)
 	if err := c.Put(t.Context(), "packs/a", bytes.NewReader(data), int64(len(data))); err != nil {
 		t.Fatal(err)
