@@ -204,15 +204,6 @@ func (l *Login) Start(ctx context.Context) error {
 	return err
 }
 
-// Stop ends the unit, when it runs.
-func (l *Login) Stop(ctx context.Context) error {
-	if !l.Systemd() || !l.managerAnswers(ctx) {
-		return nil
-	}
-	_, err := l.systemctl(ctx, "stop", UnitName)
-	return err
-}
-
 // linger has logind keep the user's manager when the user has no session.
 func (l *Login) linger(ctx context.Context, what string) error {
 	name, err := userName()
