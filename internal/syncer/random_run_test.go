@@ -17,7 +17,7 @@ import (
 
 // Of a long run, to look for what is rare.
 var (
-	sequencesRun  = flag.Int("sequences", 300, "how many random sequences the machines go through")
+	sequencesRun  = flag.Int("sequences", defaultSequences, "how many random sequences the machines go through")
 	firstSequence = flag.Int("first-sequence", 0, "the seed of the first of them")
 	logDir        = flag.String("log-dir", "", "where the log of a sequence that failed goes")
 	shrinkTries   = flag.Int("shrink", 60, "how many shorter sequences are tried of one that failed")
