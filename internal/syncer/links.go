@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/syncfs/syncfs/versions"
 )
@@ -65,6 +66,12 @@ func (a *applier) stageLink(c *stagedChange) error {
 		if e.Link != c.New.Link || !versions.SameContent(e, *c.New) {
 			return fmt.Errorf("%s: %s is not what it is a hard link of: %w", c.Path, at, errWait)
 		}
+		// A name more moves the inode's time of change, and the step that is to set
+		// its attributes would wait for that: what it still has by then would pass
+		// for a change made here.
+		if a.setsMeta(at) {
+			return fmt.Errorf("%s: the attributes of %s are not set yet: %w", c.Path, at, errWait)
+		}
 		want = sig
 	}
 	dir, name := split(at)
@@ -85,6 +92,12 @@ func (a *applier) stageLink(c *stagedChange) error {
 	}
 	c.sig = st.Sig
 	return nil
+}
+
+// setsMeta tells whether this apply has a change of nothing but attributes for a
+// path.
+func (a *applier) setsMeta(path string) bool {
+	return slices.ContainsFunc(a.plan.changes, func(c versions.Change) bool { return c.Path == path && onlyMeta(c) })
 }
 
 func split(path string) (dir, name string) {

@@ -86,7 +86,7 @@ func TestEverythingComesBackOnAnotherMachine(t *testing.T) {
 
 	// Through the mount, and followed by the other machine.
 	world.Sh(t, dir, `mkdir new && echo more > new/file && mv a/b/random.bin new/ && rm hard2 && echo changed >> a/hello && chmod 640 a/b/text && mv empty full && ln -sfn elsewhere dangling
-		setfattr -x user.colour a/run && setfattr -x user.dir a/b && setfacl -b a/run && setfacl -k a/b && chown 7:8 a/b/text && mkdir q && rmdir q`)
+		setfattr -x user.colour a/run && setfattr -x user.colour a/hello && setfattr -x user.dir a/b && setfacl -b a/run && setfacl -k a/b && chown 7:8 a/b/text && mkdir q && rmdir q`)
 	made := world.DescribeBut(t, dir, "sparse")
 	h.Run("flush", "docs", "--timeout", "120s")
 	world.Eventually(t, 90*time.Second, "the other machine follows", func() error {
